@@ -1,0 +1,2 @@
+//! The relay's one binary.
+fn main() {}

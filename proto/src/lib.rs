@@ -1,0 +1,9 @@
+//! The relay's protocol, as values: what the platform says, what we answer, what we publish.
+//!
+//! Nothing in this crate waits, connects, reads a clock or draws a random number. Time and
+//! randomness arrive as arguments, so a test can run a day of session life in a millisecond.
+
+pub mod event;
+pub mod hash;
+pub mod id;
+pub mod subject;
