@@ -6,4 +6,5 @@
 pub mod event;
 pub mod hash;
 pub mod id;
+pub mod record;
 pub mod subject;
