@@ -1,1 +1,3 @@
-//! To be written.
+//! What both processes need of the outside world, and nothing only one of them needs.
+
+pub mod bus;
