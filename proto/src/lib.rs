@@ -3,8 +3,15 @@
 //! Nothing in this crate waits, connects, reads a clock or draws a random number. Time and
 //! randomness arrive as arguments, so a test can run a day of session life in a millisecond.
 
+pub mod close;
 pub mod event;
+pub mod frame;
+pub mod greeting;
 pub mod hash;
 pub mod id;
+pub mod intent;
+mod lenient;
+pub mod opcode;
+pub mod outgoing;
 pub mod record;
 pub mod subject;
