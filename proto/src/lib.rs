@@ -4,6 +4,7 @@
 //! randomness arrive as arguments, so a test can run a day of session life in a millisecond.
 
 pub mod close;
+pub mod code;
 pub mod event;
 pub mod frame;
 pub mod greeting;
