@@ -3,8 +3,10 @@
 //! Nothing in this crate waits, connects, reads a clock or draws a random number. Time and
 //! randomness arrive as arguments, so a test can run a day of session life in a millisecond.
 
+pub mod bucket;
 pub mod close;
 pub mod code;
+pub mod command;
 pub mod event;
 pub mod frame;
 pub mod greeting;
@@ -16,3 +18,4 @@ pub mod opcode;
 pub mod outgoing;
 pub mod record;
 pub mod subject;
+pub mod time;

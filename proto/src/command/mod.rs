@@ -1,0 +1,448 @@
+//! What somebody wants done: one JSON object, the same from a handler, a stream or a request.
+//!
+//! A command is checked as a whole before anything is spent on it. Members it does not know are
+//! refused, because a misspelt `reply` would quietly turn a reply into a push.
+
+mod content;
+mod id;
+mod request;
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+pub use self::content::{
+    Buttons, Content, Image, KEYBOARD_MAX, Keyboard, Markdown, Media, Object, Parameter, Row,
+    TEXT_CHARS_MAX, Template,
+};
+pub use self::id::{CommandId, MsgSeq};
+pub use self::request::{Method, Request, Route};
+use crate::id::{AppId, GuildId, MessageId, Scene, Scope};
+use crate::time::UnixMs;
+
+/// One thing to be done, once, for one bot, in one place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// Version of this form.
+    pub v: Version,
+    /// Its name; the same id is the same command.
+    pub id: CommandId,
+    /// The bot that does it.
+    pub app: AppId,
+    /// What kind of place it is for.
+    pub scene: Scene,
+    /// The place: a channel, a guild of a direct message, a group or a user.
+    #[schemars(with = "String")]
+    pub scope: Arc<str>,
+    /// The guild of a channel, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guild: Option<GuildId>,
+    /// What to do.
+    pub action: Action,
+    /// What it answers; absent of a push.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Reply>,
+    /// Not worth doing after this; a reply has the platform's own deadline besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<UnixMs>,
+    /// Whether, where the platform cannot recognise a repeat, twice is better than perhaps never.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub at_least_once: bool,
+    /// The trace it belongs to, W3C form; any other text is as good as none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// Version 1 of a form, the only one there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Version;
+
+impl Version {
+    const NUMBER: u64 = 1;
+}
+
+impl Serialize for Version {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(Self::NUMBER)
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u64::deserialize(deserializer)? {
+            Self::NUMBER => Ok(Self),
+            other => Err(de::Error::custom(format_args!(
+                "version {other} is not known to this release; write {}",
+                Self::NUMBER
+            ))),
+        }
+    }
+}
+
+impl JsonSchema for Version {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Version".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "const": Self::NUMBER })
+    }
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Action {
+    /// Show a message.
+    Send {
+        /// What it says.
+        content: Content,
+        /// What it quotes: in a channel or direct message an id, elsewhere a `REFIDX_…`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quote: Option<String>,
+    },
+    /// Tell the platform that a button press was taken; the user sees a spinner until then.
+    Acknowledge {
+        /// The interaction's id.
+        interaction: String,
+        /// 0 done, 1 failed, 2 too often, 3 repeated, 4 not permitted, 5 administrators only.
+        code: u8,
+    },
+}
+
+impl Action {
+    /// Highest code of an acknowledgement that the platform knows.
+    ///
+    /// Source: PLATFORM.md, "interaction codes".
+    pub const CODE_MAX: u8 = 5;
+
+    /// Its name in subjects, metric labels and JSON.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Send { .. } => "send",
+            Self::Acknowledge { .. } => "acknowledge",
+        }
+    }
+}
+
+/// What a message answers, and what is known of the right to. An event's `reply` can stand here as
+/// it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "ReplyParts", into = "ReplyParts")]
+pub struct Reply {
+    /// What it answers.
+    pub to: ReplyTo,
+    /// When the platform stops to take replies to it, our reserve included.
+    pub expires_at: Option<UnixMs>,
+    /// How many replies the platform takes to it.
+    pub limit: Option<u8>,
+}
+
+/// The message or event that a reply answers.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplyTo {
+    /// A message somebody wrote.
+    MsgId(MessageId),
+    /// Another event, by the id of its envelope.
+    #[schemars(with = "String")]
+    EventId(Arc<str>),
+}
+
+impl From<ReplyTo> for Reply {
+    fn from(to: ReplyTo) -> Self {
+        Self { to, expires_at: None, limit: None }
+    }
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Reply")]
+struct ReplyParts {
+    /// The message that is answered; either this or `event_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    msg_id: Option<MessageId>,
+    /// The event that is answered, by the id of its envelope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    event_id: Option<Arc<str>>,
+    /// When the platform stops to take replies to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<UnixMs>,
+    /// How many replies the platform takes to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    limit: Option<u8>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReplyPartsError {
+    #[error("reply names nothing; give msg_id or event_id, or leave reply out for a push")]
+    Neither,
+    #[error("reply names msg_id and event_id; give the one that is answered")]
+    Both,
+}
+
+impl TryFrom<ReplyParts> for Reply {
+    type Error = ReplyPartsError;
+
+    fn try_from(parts: ReplyParts) -> Result<Self, ReplyPartsError> {
+        let to = match (parts.msg_id, parts.event_id) {
+            (Some(id), None) => ReplyTo::MsgId(id),
+            (None, Some(id)) => ReplyTo::EventId(id),
+            (None, None) => return Err(ReplyPartsError::Neither),
+            (Some(_), Some(_)) => return Err(ReplyPartsError::Both),
+        };
+        Ok(Self { to, expires_at: parts.expires_at, limit: parts.limit })
+    }
+}
+
+impl From<Reply> for ReplyParts {
+    fn from(reply: Reply) -> Self {
+        let Reply { to, expires_at, limit } = reply;
+        let (msg_id, event_id) = match to {
+            ReplyTo::MsgId(id) => (Some(id), None),
+            ReplyTo::EventId(id) => (None, Some(id)),
+        };
+        Self { msg_id, event_id, expires_at, limit }
+    }
+}
+
+/// A command that cannot be done, whatever the platform says.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// More JSON than any message needs.
+    #[error("command is {bytes} bytes long, the most is {}; send less at once", Command::BYTES_MAX)]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+    },
+    /// No command in JSON; the cause says what stands there instead.
+    #[error("command cannot be read at {path}: {source}")]
+    Unreadable {
+        /// The member that is wrong, such as `action.send.content`; `.` is the command itself.
+        path: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A command that makes no sense; everything that is wrong with it.
+    #[error("{}", list(.0))]
+    Invalid(Vec<Problem>),
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// One thing wrong with a command, with the member and the fix in its text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Nothing stands where something must.
+    #[error("{field} is empty: give it a value or leave the command out")]
+    Empty {
+        /// The member.
+        field: &'static str,
+    },
+    /// More text than one message takes.
+    #[error("{field} has {chars} characters, the most is {most}: split it into several commands")]
+    TooLong {
+        /// The member.
+        field: &'static str,
+        /// Characters it has.
+        chars: usize,
+        /// Characters it may have.
+        most: usize,
+    },
+    /// An id that could not be a header or a part of an address.
+    #[error(
+        "{field} is longer than {} bytes or holds a control character: use plain text",
+        CommandId::MAX
+    )]
+    BadId {
+        /// The member.
+        field: &'static str,
+    },
+    /// An id that an HTTP client would take for a step up in the path.
+    #[error("{field} is a dot or two: give the id the platform uses")]
+    DotId {
+        /// The member.
+        field: &'static str,
+    },
+    /// Messages go to places, and a guild or the bot itself is none.
+    #[error("scene is {scene}, which takes no messages: use channel, dm, group or c2c")]
+    NoMessages {
+        /// The scene.
+        scene: Scene,
+    },
+    /// The platform has no such messages in this scene.
+    #[error(
+        "content is {part}, which the platform does not take in scene {scene}: use text or markdown"
+    )]
+    WrongScene {
+        /// The kind of content.
+        part: &'static str,
+        /// The scene.
+        scene: Scene,
+    },
+    /// Text and template at once.
+    #[error("content.markdown has content and template: give one of them")]
+    MarkdownAndTemplate,
+    /// Buttons and template at once.
+    #[error("content.markdown.keyboard has id and content: give one of them")]
+    KeyboardAndTemplate,
+    /// Too many buttons.
+    #[error(
+        "content.markdown.keyboard has {rows} rows of up to {widest} buttons: use at most {KEYBOARD_MAX} by {KEYBOARD_MAX}"
+    )]
+    KeyboardTooLarge {
+        /// Rows it has.
+        rows: usize,
+        /// Buttons of its longest row.
+        widest: usize,
+    },
+    /// A code the platform does not know.
+    #[error("action.acknowledge.code is {code}: use 0 to {}", Action::CODE_MAX)]
+    BadCode {
+        /// The code.
+        code: u8,
+    },
+    /// Only a message can be a reply.
+    #[error("reply is given for an action that shows nothing: leave it out")]
+    ReplyToNothing,
+}
+
+/// What the platform does with the same request made twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resend {
+    /// It recognises the `msg_seq` and says so: replies in groups and single chats.
+    Deduplicated,
+    /// The second changes nothing: everything that is not a message.
+    Idempotent,
+    /// It shows both: guild channels, direct messages, anything pushed.
+    ShownTwice,
+}
+
+impl Command {
+    /// Most JSON that is read as a command. The longest text in the widest characters, with the
+    /// largest keyboard, is a third of it.
+    pub const BYTES_MAX: usize = 64 * 1024;
+
+    /// Scenes that take messages.
+    pub const SEND_SCENES: [Scene; 4] = [Scene::Channel, Scene::Dm, Scene::Group, Scene::C2c];
+
+    /// A message for one place; a push until it gets a [`Command::reply`].
+    #[must_use]
+    pub fn send(id: CommandId, app: AppId, place: Scope, content: Content) -> Self {
+        Self {
+            v: Version,
+            id,
+            app,
+            scene: place.scene,
+            scope: place.id,
+            guild: None,
+            action: Action::Send { content, quote: None },
+            reply: None,
+            deadline: None,
+            at_least_once: false,
+            traceparent: None,
+        }
+    }
+
+    /// Reads and checks a command; `text_chars_max` is the longest message text.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong and how to mend it, in a sentence for whoever sent the command: it will be
+    /// as wrong the next time.
+    pub fn read(json: &[u8], text_chars_max: usize) -> Result<Self, CommandError> {
+        if json.len() > Self::BYTES_MAX {
+            return Err(CommandError::TooLarge { bytes: json.len() });
+        }
+        let mut json = serde_json::Deserializer::from_slice(json);
+        let command: Self = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            CommandError::Unreadable { path: error.path().to_string(), source: error.into_inner() }
+        })?;
+        let whole = |source| CommandError::Unreadable { path: ".".into(), source };
+        json.end().map_err(whole)?;
+        command.check(text_chars_max)?;
+        Ok(command)
+    }
+
+    /// Checks what the types leave open.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong.
+    pub fn check(&self, text_chars_max: usize) -> Result<(), CommandError> {
+        let mut found = Vec::new();
+        let ids = [("id", self.id.as_str()), ("app", self.app.as_str()), ("scope", &self.scope)];
+        for (field, id) in ids {
+            check_id(field, id, &mut found);
+        }
+        match &self.action {
+            Action::Send { content, .. } => {
+                if !Self::SEND_SCENES.contains(&self.scene) {
+                    found.push(Problem::NoMessages { scene: self.scene });
+                }
+                content.check(self, text_chars_max, &mut found);
+                match &self.reply {
+                    Some(Reply { to: ReplyTo::MsgId(id), .. }) => {
+                        check_id("reply.msg_id", id.as_str(), &mut found);
+                    }
+                    Some(Reply { to: ReplyTo::EventId(id), .. }) => {
+                        check_id("reply.event_id", id, &mut found);
+                    }
+                    None => {}
+                }
+            }
+            Action::Acknowledge { interaction, code } => {
+                check_id("action.acknowledge.interaction", interaction, &mut found);
+                if *code > Action::CODE_MAX {
+                    found.push(Problem::BadCode { code: *code });
+                }
+                if self.reply.is_some() {
+                    found.push(Problem::ReplyToNothing);
+                }
+            }
+        }
+        if found.is_empty() { Ok(()) } else { Err(CommandError::Invalid(found)) }
+    }
+
+    /// The place it is for; commands of one place keep their order.
+    #[must_use]
+    pub fn place(&self) -> Scope {
+        Scope::new(self.scene, Arc::clone(&self.scope))
+    }
+
+    /// What the platform does with it if it comes twice.
+    #[must_use]
+    pub const fn resend(&self) -> Resend {
+        match (&self.action, self.scene, &self.reply) {
+            (Action::Acknowledge { .. }, ..) => Resend::Idempotent,
+            (Action::Send { .. }, Scene::Group | Scene::C2c, Some(_)) => Resend::Deduplicated,
+            (Action::Send { .. }, ..) => Resend::ShownTwice,
+        }
+    }
+}
+
+fn check_id(field: &'static str, id: &str, found: &mut Vec<Problem>) {
+    if id.is_empty() {
+        found.push(Problem::Empty { field });
+    } else if matches!(id, "." | "..") {
+        found.push(Problem::DotId { field });
+    } else if id.len() > CommandId::MAX || id.chars().any(char::is_control) {
+        found.push(Problem::BadId { field });
+    }
+}
+
+#[cfg(test)]
+mod tests;
