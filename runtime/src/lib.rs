@@ -1,3 +1,4 @@
 //! What both processes need of the outside world, and nothing only one of them needs.
 
 pub mod bus;
+pub mod store;
