@@ -4,18 +4,23 @@
 //! randomness arrive as arguments, so a test can run a day of session life in a millisecond.
 
 pub mod bucket;
+pub mod chain;
 pub mod close;
 pub mod code;
 pub mod command;
 pub mod event;
 pub mod frame;
+pub mod gate;
 pub mod greeting;
 pub mod hash;
+pub mod heartbeat;
 pub mod id;
 pub mod intent;
 mod lenient;
 pub mod opcode;
 pub mod outgoing;
+pub mod profile;
 pub mod record;
+pub mod session;
 pub mod subject;
 pub mod time;
