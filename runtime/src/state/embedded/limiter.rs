@@ -1,0 +1,59 @@
+//! Buckets in memory. A restart forgets them, and the platform's own limits stand behind ours.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use qqrelay_proto::bucket::{self, Bucket, Decision};
+use qqrelay_proto::time::UnixMs;
+
+use crate::state::{Admission, Want, key};
+use qqrelay_proto::id::AppId;
+
+/// Below this many buckets nothing is looked through.
+const SWEEP_FLOOR: usize = 1024;
+
+/// The buckets in use, by key.
+#[derive(Default)]
+pub(super) struct Limiter {
+    buckets: HashMap<String, Bucket>,
+    /// When there are this many, those that are whole again are forgotten.
+    sweep_at: usize,
+}
+
+impl Limiter {
+    pub(super) fn admit(&mut self, app: &AppId, wants: &[Want<'_>], now: UnixMs) -> Admission {
+        self.forget_whole(now);
+        let keys: Vec<_> = wants.iter().map(|want| key::bucket(app, want.bucket)).collect();
+        let mut found: Vec<_> =
+            keys.iter().map(|key| self.buckets.get(key).copied().unwrap_or_default()).collect();
+        let asked = wants.iter().map(|want| want.quota).zip(&mut found);
+        match bucket::take(now, asked) {
+            Decision::Allowed => {
+                self.buckets.extend(keys.into_iter().zip(found));
+                Admission::Admitted
+            }
+            Decision::RetryAfter(wait) => {
+                let alone = wants
+                    .iter()
+                    .zip(&found)
+                    .map(|(want, bucket)| bucket::take(now, [(want.quota, &mut bucket.clone())]));
+                let want = alone.clone().position(|alone| alone == Decision::RetryAfter(wait));
+                let want = want.expect("the wait is the longest that one of them asks for");
+                Admission::RetryAfter { want, wait }
+            }
+        }
+    }
+
+    pub(super) fn cool_down(&mut self, app: &AppId, name: &str, wait: Duration, now: UnixMs) {
+        self.forget_whole(now);
+        self.buckets.entry(key::bucket(app, name)).or_default().cool_down(now, wait);
+    }
+
+    /// Doubling the mark makes this one step per bucket that was added.
+    fn forget_whole(&mut self, now: UnixMs) {
+        if self.buckets.len() >= self.sweep_at.max(SWEEP_FLOOR) {
+            self.buckets.retain(|_, bucket| bucket.stale_at() > now);
+            self.sweep_at = self.buckets.len() * 2;
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The shared state of one process alone, in the file that its bus uses too.
+//!
+//! Leases, the limiter and who fetches a token are in memory: nobody else is there to share them,
+//! and a restart is one more reason to ask the platform. All else is a row in the file, on disk
+//! before the answer.
+
+mod leases;
+mod limiter;
+mod rows;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use qqrelay_proto::id::{AppId, OwnerId};
+use qqrelay_proto::record::Place;
+use qqrelay_proto::subject::{Lane, Source};
+use qqrelay_proto::time::UnixMs;
+use serde::{Deserialize, Serialize};
+
+use self::leases::Leases;
+use self::limiter::Limiter;
+use self::rows::{Ended, RowError, Rows, View};
+use super::{
+    Admission, Flight, GatewayAnswer, Lease, LeaseKey, Renewal, ResumeCopy, SealedToken, Sighting,
+    State, StateError, Taking, Want, key,
+};
+use crate::store::{Store, StoreError};
+
+/// The state of a process that is alone.
+pub struct Embedded {
+    store: Store,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    leases: Leases,
+    limiter: Limiter,
+    /// Who fetches a bot's token, and until when at most.
+    flights: HashMap<AppId, (OwnerId, UnixMs)>,
+}
+
+impl Embedded {
+    /// The state in an open file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub async fn new(store: Store) -> Result<Self, StateError> {
+        let now = store.now();
+        let make = move |tx: &redb::WriteTransaction| Ok(Rows::open(tx, now).map(drop)?);
+        store.submit(make).await?;
+        store.add_sweep(Box::new(Ended))?;
+        Ok(Self { store, memory: Mutex::default() })
+    }
+
+    /// One decision over rows, on disk when this answers.
+    async fn change<T, F>(&self, decide: F) -> Result<T, StateError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Rows<'_>) -> Result<T, RowError> + Send + 'static,
+    {
+        let now = self.store.now();
+        let change = move |tx: &redb::WriteTransaction| {
+            let mut rows = Rows::open(tx, now)?;
+            foreign(decide(&mut rows))
+        };
+        self.store.submit(change).await?
+    }
+
+    async fn look<T, F>(&self, look: F) -> Result<T, StateError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&View) -> Result<T, RowError> + Send + 'static,
+    {
+        let now = self.store.now();
+        self.store.read(move |tx| foreign(look(&View::open(tx, now)?))).await?
+    }
+
+    async fn find<T>(&self, key: String) -> Result<Option<T>, StateError>
+    where
+        T: serde::de::DeserializeOwned + Send + 'static,
+    {
+        self.look(move |view| view.get(&key)).await
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // What is held is whole after every statement, so a panic elsewhere spoils nothing.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A value that is not ours is an answer about one key; a file that failed ends the commit.
+fn foreign<T>(outcome: Result<T, RowError>) -> Result<Result<T, StateError>, redb::Error> {
+    match outcome {
+        Ok(value) => Ok(Ok(value)),
+        Err(RowError::Foreign(key)) => Ok(Err(StateError::Foreign { key })),
+        Err(RowError::File(error)) => Err(error),
+    }
+}
+
+impl fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Embedded").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl From<StoreError> for StateError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotStored(_) => Self::Refused(Box::new(error)),
+            StoreError::Unknown(_) | StoreError::Unreadable(_) | StoreError::Closed => {
+                Self::Unavailable(Box::new(error))
+            }
+        }
+    }
+}
+
+/// Starts and failures of one piece of work.
+#[derive(Default, Serialize, Deserialize)]
+struct Tries {
+    starts: u32,
+    failures: u32,
+}
+
+/// What is known of an event that came in.
+#[derive(Serialize, Deserialize)]
+enum Seen {
+    /// This source has it and did not say yet that it is stored.
+    By(String),
+    At(Place),
+}
+
+#[derive(Serialize, Deserialize)]
+struct TokenRow {
+    generation: u64,
+    expires_at: UnixMs,
+    sealed: Bytes,
+}
+
+/// A resume copy, with the names that its key holds in escaped form.
+#[derive(Serialize, Deserialize)]
+struct ResumeRow {
+    app: AppId,
+    source: String,
+    copy: ResumeCopy,
+}
+
+#[async_trait]
+impl State for Embedded {
+    async fn lease(&self, key: LeaseKey) -> Result<Option<Lease>, StateError> {
+        Ok(self.memory().leases.find(key, self.store.now()))
+    }
+
+    async fn take_lease(
+        &self,
+        key: LeaseKey,
+        owner: &OwnerId,
+        seen: Option<&Lease>,
+    ) -> Result<Taking, StateError> {
+        Ok(self.memory().leases.take(key, owner, seen, self.store.now()))
+    }
+
+    async fn renew_lease(&self, key: LeaseKey, held: &Lease) -> Result<Renewal, StateError> {
+        Ok(self.memory().leases.renew(key, held, self.store.now()))
+    }
+
+    async fn release_lease(&self, key: LeaseKey, held: &Lease) -> Result<(), StateError> {
+        self.memory().leases.release(key, held, self.store.now());
+        Ok(())
+    }
+
+    async fn admit(&self, app: &AppId, wants: &[Want<'_>]) -> Result<Admission, StateError> {
+        Ok(self.memory().limiter.admit(app, wants, self.store.now()))
+    }
+
+    async fn cool_down(&self, app: &AppId, bucket: &str, wait: Duration) -> Result<(), StateError> {
+        self.memory().limiter.cool_down(app, bucket, wait, self.store.now());
+        Ok(())
+    }
+
+    async fn done(&self, lane: Lane, app: &AppId, ids: &[&str]) -> Result<Vec<bool>, StateError> {
+        let keys: Vec<_> = ids.iter().map(|id| key::done(app, lane, id)).collect();
+        let found = |view: &View, key: &String| Ok(view.get::<()>(key)?.is_some());
+        self.look(move |view| keys.iter().map(|key| found(view, key)).collect()).await
+    }
+
+    async fn mark_done(
+        &self,
+        lane: Lane,
+        app: &AppId,
+        ids: &[&str],
+        ttl: Duration,
+    ) -> Result<(), StateError> {
+        let keys: Vec<_> = ids.iter().map(|id| key::done(app, lane, id)).collect();
+        self.change(move |rows| keys.iter().try_for_each(|key| rows.put(key, &(), ttl))).await
+    }
+
+    async fn count_start(&self, app: &AppId, id: &str, ttl: Duration) -> Result<u32, StateError> {
+        let key = key::tries(app, id);
+        self.count(key, ttl, |tries| &mut tries.starts).await
+    }
+
+    async fn count_failure(&self, app: &AppId, id: &str, ttl: Duration) -> Result<u32, StateError> {
+        let key = key::tries(app, id);
+        self.count(key, ttl, |tries| &mut tries.failures).await
+    }
+
+    async fn see(&self, app: &AppId, id: &str, source: Source) -> Result<Sighting, StateError> {
+        let (key, source) = (key::seen(app, id), source.to_string());
+        let decide = move |rows: &mut Rows<'_>| {
+            match rows.get(&key)? {
+                Some(Seen::At(place)) => return Ok(Sighting::Again(place)),
+                Some(Seen::By(other)) if other != source => return Ok(Sighting::Pending),
+                Some(Seen::By(_)) | None => {}
+            }
+            rows.put(&key, &Seen::By(source), key::SIGHTING_HOLD)?;
+            Ok(Sighting::First)
+        };
+        self.change(decide).await
+    }
+
+    async fn stored(&self, app: &AppId, id: &str, place: &Place) -> Result<(), StateError> {
+        let (key, place) = (key::seen(app, id), place.clone());
+        let decide = move |rows: &mut Rows<'_>| match rows.get(&key)? {
+            Some(Seen::At(_)) => Ok(()),
+            Some(Seen::By(_)) | None => rows.put(&key, &Seen::At(place), key::SEEN_TTL),
+        };
+        self.change(decide).await
+    }
+
+    async fn token(&self, app: &AppId) -> Result<Option<SealedToken>, StateError> {
+        let row = self.find(key::token(app)).await?;
+        Ok(row.map(|TokenRow { generation, expires_at, sealed }| SealedToken {
+            generation,
+            expires_at,
+            sealed,
+        }))
+    }
+
+    async fn put_token(&self, app: &AppId, token: &SealedToken) -> Result<(), StateError> {
+        let key = key::token(app);
+        let SealedToken { generation, expires_at, sealed } = token.clone();
+        let decide = move |rows: &mut Rows<'_>| {
+            let found: Option<TokenRow> = rows.get(&key)?;
+            if found.is_some_and(|found| found.generation >= generation) {
+                return Ok(());
+            }
+            let life = expires_at.since(rows.now());
+            rows.put(&key, &TokenRow { generation, expires_at, sealed }, life)
+        };
+        self.change(decide).await?;
+        self.memory().flights.remove(app);
+        Ok(())
+    }
+
+    async fn token_flight(
+        &self,
+        app: &AppId,
+        owner: &OwnerId,
+        ttl: Duration,
+    ) -> Result<Flight, StateError> {
+        let now = self.store.now();
+        let mut memory = self.memory();
+        let held = memory.flights.get(app);
+        if held.is_some_and(|(holder, until)| holder != owner && now < *until) {
+            return Ok(Flight::Anothers);
+        }
+        memory.flights.insert(app.clone(), (owner.clone(), now.plus(ttl)));
+        Ok(Flight::Ours)
+    }
+
+    async fn gateway(&self, app: &AppId) -> Result<Option<GatewayAnswer>, StateError> {
+        self.find(key::gateway(app)).await
+    }
+
+    async fn put_gateway(
+        &self,
+        app: &AppId,
+        answer: &GatewayAnswer,
+        ttl: Duration,
+    ) -> Result<(), StateError> {
+        let (key, answer) = (key::gateway(app), answer.clone());
+        self.change(move |rows| rows.put(&key, &answer, ttl)).await
+    }
+
+    async fn put_resume(
+        &self,
+        app: &AppId,
+        source: Source,
+        copy: &ResumeCopy,
+    ) -> Result<(), StateError> {
+        let key = key::resume(app, source);
+        let row = ResumeRow { app: app.clone(), source: source.to_string(), copy: copy.clone() };
+        self.change(move |rows| rows.put(&key, &row, key::RESUME_TTL)).await
+    }
+
+    async fn resumes(
+        &self,
+        app: Option<&AppId>,
+    ) -> Result<Vec<(AppId, Source, ResumeCopy)>, StateError> {
+        let prefix = key::resumes(app);
+        let rows: Vec<ResumeRow> = self.look(move |view| view.all(&prefix)).await?;
+        // A source that this release does not know belongs to one that was here before.
+        let read =
+            |ResumeRow { app, source, copy }| Some((app, Source::from_str(&source).ok()?, copy));
+        Ok(rows.into_iter().filter_map(read).collect())
+    }
+
+    async fn forget_resume(&self, app: &AppId, source: Source) -> Result<(), StateError> {
+        let key = key::resume(app, source);
+        self.change(move |rows| rows.remove(&key)).await
+    }
+}
+
+impl Embedded {
+    async fn count(
+        &self,
+        key: String,
+        ttl: Duration,
+        which: fn(&mut Tries) -> &mut u32,
+    ) -> Result<u32, StateError> {
+        let decide = move |rows: &mut Rows<'_>| {
+            let mut tries: Tries = rows.get(&key)?.unwrap_or_default();
+            let count = which(&mut tries);
+            *count = count.saturating_add(1);
+            let count = *count;
+            rows.put(&key, &tries, ttl)?;
+            Ok(count)
+        };
+        self.change(decide).await
+    }
+}

@@ -1,0 +1,358 @@
+//! The shared state: what processes of one installation must agree on, and may lose.
+//!
+//! Two implementations share one conformance suite ([`conformance`]): the embedded one, in the file
+//! that the bus uses too, and Redis. Every method is one atomic decision. Two rules a newcomer
+//! would break: time is the state's own, never the caller's, because the clocks of processes
+//! differ; and nothing here is an authority. The log says who owns a partition and what is durable,
+//! so losing all of the state loses, repeats and reorders no event.
+//!
+//! Every key lives for a bounded time ([`key`]). Each method says whether asking again after
+//! [`StateError::Unavailable`], when nobody knows whether it took effect, is safe.
+
+pub mod embedded;
+pub mod key;
+pub mod seal;
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use qqrelay_proto::bucket::Quota;
+use qqrelay_proto::id::{AppId, OwnerId, Seq, SessionId};
+use qqrelay_proto::record::Place;
+use qqrelay_proto::subject::{Lane, Source};
+use qqrelay_proto::time::UnixMs;
+use serde::{Deserialize, Serialize};
+
+pub use key::LeaseKey;
+
+/// The whole shared state, shared by everything in a process.
+#[async_trait]
+pub trait State: Send + Sync + 'static {
+    /// Who holds a lease now. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached.
+    async fn lease(&self, key: LeaseKey) -> Result<Option<Lease>, StateError>;
+
+    /// Takes a lease that nobody holds, or that still stands exactly as the taker has `seen` it
+    /// for its whole observe window.
+    ///
+    /// Safe to repeat: if an earlier answer was lost, the lease comes back as [`Taking::Held`] under
+    /// the taker's own name, and the taker may go on with it.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached.
+    async fn take_lease(
+        &self,
+        key: LeaseKey,
+        owner: &OwnerId,
+        seen: Option<&Lease>,
+    ) -> Result<Taking, StateError>;
+
+    /// Counts one up, so that watchers see life. Never takes a lease, not even a free one: what
+    /// was lost may have been another's in between.
+    ///
+    /// Safe to repeat: it asks for owner and incarnation, not for the count.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached; whether the lease is lost is not known.
+    async fn renew_lease(&self, key: LeaseKey, held: &Lease) -> Result<Renewal, StateError>;
+
+    /// Gives a lease away, if owner and incarnation still match. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached; watchers will take the lease in time.
+    async fn release_lease(&self, key: LeaseKey, held: &Lease) -> Result<(), StateError>;
+
+    /// Takes one request's room from every bucket of the bot that it needs, or from none.
+    ///
+    /// Repeating may take twice, which errs on the safe side.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached: scope buckets of the caller's own then stay exact, because one
+    /// worker has all of a scope's sends; shared ones give its share of the lanes.
+    async fn admit(&self, app: &AppId, wants: &[Want<'_>]) -> Result<Admission, StateError>;
+
+    /// Closes a bucket for `wait`, because the platform refused for its rate. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached.
+    async fn cool_down(&self, app: &AppId, bucket: &str, wait: Duration) -> Result<(), StateError>;
+
+    /// Which of a lane's pieces of work are finished, in the order of `ids`. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached: acknowledge in order only, from the floor.
+    async fn done(&self, lane: Lane, app: &AppId, ids: &[&str]) -> Result<Vec<bool>, StateError>;
+
+    /// Says that pieces of work are finished; recognised for `ttl`, which is how long the stream
+    /// keeps them. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached: acknowledge in order only, from the floor.
+    async fn mark_done(
+        &self,
+        lane: Lane,
+        app: &AppId,
+        ids: &[&str],
+        ttl: Duration,
+    ) -> Result<(), StateError>;
+
+    /// Counts a start of the handler on this piece of work, over all workers that ever had it;
+    /// gives the count with this one. Durable before the answer, so that what kills its worker is
+    /// counted. Repeating counts again.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached: this start is not counted.
+    async fn count_start(&self, app: &AppId, id: &str, ttl: Duration) -> Result<u32, StateError>;
+
+    /// Counts a failure of the handler's own on this piece of work; gives the count with this one.
+    /// Repeating counts again.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached: this failure is not counted.
+    async fn count_failure(&self, app: &AppId, id: &str, ttl: Duration) -> Result<u32, StateError>;
+
+    /// Asks whether an event that came by `source` is new to all sources of the bot.
+    ///
+    /// Whoever hears [`Sighting::First`] stores it and says so with [`State::stored`]. Until then,
+    /// for [`key::SIGHTING_HOLD`], others hear [`Sighting::Pending`], and the same source hears
+    /// `First` again: an owner that died before its record was durable sees the frame once more.
+    /// Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached: store the event, consumers recognise it by its id.
+    async fn see(&self, app: &AppId, id: &str, source: Source) -> Result<Sighting, StateError>;
+
+    /// Says where the log holds an event: for [`key::SEEN_TTL`] every source hears
+    /// [`Sighting::Again`] with that place. The first place stands. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached: the event may be stored a second time under its id.
+    async fn stored(&self, app: &AppId, id: &str, place: &Place) -> Result<(), StateError>;
+
+    /// The newest access token that any process fetched, unless it has run out. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached: fetch one; two processes' tokens hold side by side.
+    async fn token(&self, app: &AppId) -> Result<Option<SealedToken>, StateError>;
+
+    /// Stores a fetched token, unless one of the same or a newer generation is there already, and
+    /// ends the flight that fetched it. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached: others will fetch their own.
+    async fn put_token(&self, app: &AppId, token: &SealedToken) -> Result<(), StateError>;
+
+    /// Asks to be the one process that fetches this bot's token, for `ttl` at most. Safe to repeat:
+    /// a flight is its owner's until it ends.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached: fetch it.
+    async fn token_flight(
+        &self,
+        app: &AppId,
+        owner: &OwnerId,
+        ttl: Duration,
+    ) -> Result<Flight, StateError>;
+
+    /// The cached answer of `/gateway/bot`. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached.
+    async fn gateway(&self, app: &AppId) -> Result<Option<GatewayAnswer>, StateError>;
+
+    /// Caches an answer of `/gateway/bot` for `ttl`. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached.
+    async fn put_gateway(
+        &self,
+        app: &AppId,
+        answer: &GatewayAnswer,
+        ttl: Duration,
+    ) -> Result<(), StateError>;
+
+    /// Stores a copy of a source's resume point, for people and for a log that lost records; the
+    /// log's tail is what RESUME goes by. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached.
+    async fn put_resume(
+        &self,
+        app: &AppId,
+        source: Source,
+        copy: &ResumeCopy,
+    ) -> Result<(), StateError>;
+
+    /// The resume copies of one bot or of all, by bot and source. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached.
+    async fn resumes(
+        &self,
+        app: Option<&AppId>,
+    ) -> Result<Vec<(AppId, Source, ResumeCopy)>, StateError>;
+
+    /// Removes the copy of a source that was ended. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached.
+    async fn forget_resume(&self, app: &AppId, source: Source) -> Result<(), StateError>;
+}
+
+/// Who holds a partition or a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The process.
+    pub owner: OwnerId,
+    /// Which taking this is: above that of every earlier one of the same key, never used twice.
+    pub incarnation: u64,
+    /// How often it was renewed. A watcher that sees it stand still may take the lease.
+    pub counter: u64,
+}
+
+/// What came of taking a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taking {
+    /// It is the taker's.
+    Taken(Lease),
+    /// Another holds it, or it moved since it was seen.
+    Held(Lease),
+}
+
+/// What came of renewing a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Renewal {
+    /// It is held on.
+    Renewed(Lease),
+    /// It is gone, whoever has it now.
+    Lost,
+}
+
+/// One bucket that a request needs room in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Want<'a> {
+    /// Its name, unique within the bot.
+    pub bucket: &'a str,
+    /// How much it takes.
+    pub quota: Quota,
+}
+
+/// Whether a request may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It may, and its room is taken in every bucket.
+    Admitted,
+    /// It may not, and nothing was taken.
+    RetryAfter {
+        /// Which of the wants has the longest wait, by its place.
+        want: usize,
+        /// Ask again no sooner.
+        wait: Duration,
+    },
+}
+
+/// Whether an event is new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sighting {
+    /// It is, or the same source had it and did not say that it is stored.
+    First,
+    /// Another source had it a moment ago and has not said that it is stored. Ask again soon; who
+    /// cannot wait stores it too.
+    Pending,
+    /// The log has it.
+    Again(Place),
+}
+
+/// An access token as it may be stored: see [`seal`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedToken {
+    /// Goes up with every fetch that gave a new token.
+    pub generation: u64,
+    /// When it stops to work.
+    pub expires_at: UnixMs,
+    /// What [`seal::Seal::seal`] made of it.
+    pub sealed: Bytes,
+}
+
+/// Who fetches a bot's token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flight {
+    /// The one who asked.
+    Ours,
+    /// Another, and it will be in [`State::token`] soon.
+    Anothers,
+}
+
+/// What `/gateway/bot` answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayAnswer {
+    /// Where to connect.
+    pub url: String,
+    /// Recommended number of shards.
+    pub shards: u16,
+    /// When it was asked, by the clock of whoever asked.
+    pub at: UnixMs,
+}
+
+/// A copy of where a source would resume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResumeCopy {
+    /// The session.
+    pub session: SessionId,
+    /// Its last durable sequence.
+    pub seq: Seq,
+    /// The record that holds it.
+    pub place: Place,
+    /// Whoever wrote it.
+    pub owner: OwnerId,
+    /// When.
+    pub at: UnixMs,
+}
+
+impl fmt::Debug for SealedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { generation, expires_at, .. } = self;
+        write!(f, "SealedToken({generation}, until {expires_at})")
+    }
+}
+
+/// Something the state could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// It cannot be reached, or its answer did not come: nobody knows whether it took effect.
+    #[error("the state did not answer")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It answered and did nothing: no room, no permission, not yet loaded.
+    #[error("the state refused")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What it holds under a key is not what this release writes there.
+    #[error("the state holds something else under {key}")]
+    Foreign {
+        /// The key.
+        key: String,
+    },
+}
