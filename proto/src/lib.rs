@@ -20,7 +20,6 @@ mod lenient;
 pub mod opcode;
 pub mod outgoing;
 pub mod profile;
-pub mod profile;
 pub mod record;
 pub mod session;
 pub mod subject;
