@@ -1,0 +1,7 @@
+//! Events called back over HTTP, signed as the platform signs them.
+
+pub mod key;
+pub mod pusher;
+
+pub use key::CallbackKey;
+pub use pusher::{ValidationError, Webhooks};
