@@ -369,6 +369,9 @@ fn parse_log(text: &str) -> Option<LogSubject> {
     }
 }
 
+/// The stream that holds commands until they are done: `QQ_COMMANDS`.
+pub const COMMANDS: &str = "QQ_COMMANDS";
+
 /// Where a command for one scope goes, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ScopeSubject {
@@ -420,6 +423,42 @@ impl ScopeSubject {
     pub fn dead_letter(&self, kind: &str) -> String {
         let Self { app, scene, scope } = self;
         format!("qq.v1.dlq.{}.{app}.{scene}.{scope}.{}", self.lane(), Token::escape(kind))
+    }
+}
+
+/// A command's subject, read back.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CommandSubject {
+    /// Whom it is for.
+    pub place: ScopeSubject,
+    /// What to do there.
+    pub action: Token,
+}
+
+impl CommandSubject {
+    /// Reads what an outside consumer publishes to; `None` of anything else.
+    #[must_use]
+    pub fn outside(text: &str) -> Option<Self> {
+        let parts: Vec<_> = text.split('.').collect();
+        let ["qq", "v1", "cmd", app, scene, scope, action] = parts[..] else { return None };
+        let (app, scope) = (Token::read(app)?, Token::read(scope)?);
+        let place = ScopeSubject { app, scene: scene.parse().ok()?, scope };
+        Some(Self { place, action: Token::read(action)? })
+    }
+
+    /// Reads what the stream stores; `None` of anything else, a wrong lane included.
+    #[must_use]
+    pub fn stored(text: &str) -> Option<Self> {
+        let (lane, rest) = text.strip_prefix("qq.v1.cmd.")?.split_once('.')?;
+        let command = Self::outside(&format!("qq.v1.cmd.{rest}"))?;
+        (command.place.lane().to_string() == lane).then_some(command)
+    }
+
+    /// The subject that the stream stores it under.
+    #[must_use]
+    pub fn to_stored(&self) -> String {
+        let Self { place: ScopeSubject { app, scene, scope }, action } = self;
+        format!("qq.v1.cmd.{}.{app}.{scene}.{scope}.{action}", self.place.lane())
     }
 }
 
@@ -511,6 +550,26 @@ mod tests {
         check("qq.v1.ev.02.102.4-0.e.7.group.A1.>");
         check("qq.v1.ev.02.102.4-0");
         check("qq.v1.ev.100.own");
+    }
+
+    #[test]
+    fn a_commands_two_subjects_read_back() {
+        let place = ScopeSubject::new(&"102".into(), &Scope::new(Scene::Group, "A.1"));
+        let outside = CommandSubject::outside(&place.command("send")).expect("it is one");
+        assert_eq!(outside.place, place);
+        assert_eq!(outside.to_stored(), place.stored_command("send"));
+        assert_eq!(CommandSubject::stored(&outside.to_stored()), Some(outside.clone()));
+        let check = |text: &str| {
+            assert_eq!(CommandSubject::outside(text), None, "{text}");
+            assert_eq!(CommandSubject::stored(text), None, "{text}");
+        };
+        check("qq.v1.cmd.102.group.A1");
+        check("qq.v1.cmd.102.nowhere.A1.send");
+        check("qq.v1.cmd.102.group.*.send");
+        check("qq.v1.cmd.16.102.group.A1.send");
+        check("qq.v1.res.102.group.A1.send");
+        let wrong_lane = outside.to_stored().replacen("cmd.", "cmd.1", 1);
+        assert_eq!(CommandSubject::stored(&wrong_lane), None);
     }
 
     #[test]
