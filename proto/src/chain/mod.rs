@@ -44,20 +44,20 @@ pub struct Settings {
 
 /// A record on its way, and whom to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The driver's name for the source; comes back in [`Output::Durable`].
-    pub source: u32,
+pub struct Entry<T> {
+    /// The driver's own; comes back in [`Output::Durable`].
+    pub tag: T,
     /// The record. Its headers name session and sequence.
     pub record: Record,
 }
 
 /// Something that happened outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
+pub enum Input<T> {
     /// Take the partition.
     Take,
     /// A record for the log. Ask [`Chain::has_room`] before.
-    Append(Entry),
+    Append(Entry<T>),
     /// The record published under this number is stored, and so is all before it.
     Stored(u64),
     /// The record published under this number was not taken.
@@ -91,7 +91,7 @@ pub enum Refused {
 
 /// Something the driver must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
+pub enum Output<T> {
     /// Publish the record so that it fits only under this number.
     Publish(u64, Record),
     /// Read the newest record on the ownership subject.
@@ -107,12 +107,10 @@ pub enum Output {
     },
     /// The partition is ours, and the tails may be read.
     Opened(Memory),
-    /// The log holds this source's session up to this sequence.
+    /// The log holds this record, and so it does all before it.
     Durable {
-        /// The source, as [`Entry`] named it.
-        source: u32,
-        /// Session and sequence as the record's headers say them.
-        headers: Headers,
+        /// As [`Entry`] had it.
+        tag: T,
         /// The record's number.
         number: u64,
     },
@@ -143,7 +141,7 @@ pub enum Why {
 
 /// One partition's writer; see the module.
 #[derive(Debug)]
-pub struct Chain {
+pub struct Chain<T> {
     settings: Settings,
     phase: Phase,
     /// Batches sent by this process, each an incarnation of its ownership.
@@ -153,18 +151,18 @@ pub struct Chain {
     /// The number that the next publish takes.
     next: u64,
     /// Published and not acknowledged, oldest first.
-    in_flight: VecDeque<InFlight>,
+    in_flight: VecDeque<InFlight<T>>,
     in_flight_bytes: usize,
     /// Accepted and not published.
-    waiting: VecDeque<Entry>,
-    outputs: VecDeque<Output>,
+    waiting: VecDeque<Entry<T>>,
+    outputs: VecDeque<Output<T>>,
 }
 
 #[derive(Debug)]
-struct InFlight {
+struct InFlight<T> {
     number: u64,
     sent: Instant,
-    entry: Entry,
+    entry: Entry<T>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +181,7 @@ enum Phase {
     Resting { until: Instant },
 }
 
-impl Chain {
+impl<T> Chain<T> {
     /// A chain that owns nothing yet.
     #[must_use]
     pub const fn new(settings: Settings) -> Self {
@@ -201,7 +199,7 @@ impl Chain {
     }
 
     /// Applies one input. Drain [`Chain::poll`] to `None` before applying the next.
-    pub fn handle(&mut self, now: Instant, input: Input) {
+    pub fn handle(&mut self, now: Instant, input: Input<T>) {
         match (self.phase, input) {
             (Phase::Idle, Input::Take) => {
                 self.memory = Memory::Forgotten;
@@ -236,7 +234,7 @@ impl Chain {
     }
 
     /// The next thing to do, oldest first.
-    pub fn poll(&mut self) -> Option<Output> {
+    pub fn poll(&mut self) -> Option<Output<T>> {
         self.outputs.pop_front()
     }
 
@@ -302,10 +300,10 @@ impl Chain {
         }
     }
 
-    fn acknowledge(&mut self, number: u64, entry: Entry) {
-        let Entry { source, record } = entry;
+    fn acknowledge(&mut self, number: u64, entry: Entry<T>) {
+        let Entry { tag, record } = entry;
         self.in_flight_bytes -= record.size();
-        self.outputs.push_back(Output::Durable { source, headers: record.headers, number });
+        self.outputs.push_back(Output::Durable { tag, number });
     }
 
     fn refused(&mut self, now: Instant, number: u64, refused: Refused) {

@@ -22,9 +22,9 @@ pub(super) enum Before {
 
 /// Reads `before` against what was in flight. Batches of our own that were sent twice are passed
 /// over; anything that is neither makes memory void.
-pub(super) fn what_lies_before(
+pub(super) fn what_lies_before<T>(
     before: &[Stored],
-    in_flight: &VecDeque<InFlight>,
+    in_flight: &VecDeque<InFlight<T>>,
     owner: &OwnerId,
 ) -> Before {
     let mut landed = 0;

@@ -52,7 +52,7 @@ impl Stream {
     }
 
     /// Serves one request, and gives its answer.
-    fn serve(&mut self, request: Output) -> Option<Input> {
+    fn serve(&mut self, request: Output<Seq>) -> Option<Input<Seq>> {
         match request {
             Output::Publish(number, record) => Some(if number == self.last() + 1 {
                 self.push(record);
@@ -92,13 +92,13 @@ impl Stream {
 
 /// A chain with its driver, its platform and its connection to the stream.
 struct Owner {
-    chain: Chain,
+    chain: Chain<Seq>,
     id: OwnerId,
     now: Instant,
-    requests: VecDeque<Output>,
+    requests: VecDeque<Output<Seq>>,
     /// What an earlier connection still holds.
-    stragglers: VecDeque<Output>,
-    answers: VecDeque<Input>,
+    stragglers: VecDeque<Output<Seq>>,
+    answers: VecDeque<Input<Seq>>,
     next: Seq,
     durable: Seq,
 }
@@ -118,7 +118,7 @@ impl Owner {
         }
     }
 
-    fn apply(&mut self, stream: &Stream, input: Input) {
+    fn apply(&mut self, stream: &Stream, input: Input<Seq>) {
         self.chain.handle(self.now, input);
         while let Some(output) = self.chain.poll() {
             match output {
@@ -127,8 +127,7 @@ impl Owner {
                     self.next = stream.tail() + 1;
                     self.durable = stream.tail();
                 }
-                Output::Durable { headers, .. } => {
-                    let seq = headers.seq.expect("every test record has one");
+                Output::Durable { tag: seq, .. } => {
                     assert_eq!(seq, self.durable + 1, "durable goes up one by one");
                     assert!(seq <= stream.tail(), "durable is in the log");
                     self.durable = seq;
@@ -140,9 +139,9 @@ impl Owner {
 
     fn append(&mut self, stream: &Stream) {
         if self.chain.has_room() {
-            let record = frame(&self.id, self.next);
+            let (tag, record) = (self.next, frame(&self.id, self.next));
             self.next += 1;
-            self.apply(stream, Input::Append(Entry { source: 0, record }));
+            self.apply(stream, Input::Append(Entry { tag, record }));
         }
     }
 
@@ -204,7 +203,7 @@ fn behind_a_single_marker_a_stale_window_fits() {
     old.apply(&stream, Input::Take);
     old.settle(&mut stream);
     (0..WINDOW).for_each(|_| old.append(&stream));
-    stream.push(Chain::new(settings("new")).marker());
+    stream.push(Chain::<Seq>::new(settings("new")).marker());
     let before = stream.last();
     for request in old.requests.drain(..) {
         stream.serve(request);
