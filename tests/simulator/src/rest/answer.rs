@@ -54,6 +54,19 @@ impl Answer {
         self
     }
 
+    /// Adds a member to the body of a success.
+    pub(super) fn with(mut self, name: &str, member: Value) -> Self {
+        if let Reply::Json(body) = &mut self.reply {
+            body[name] = member;
+        }
+        self
+    }
+
+    /// The id that the message got; none where it was not shown.
+    pub(super) fn message_id(&self) -> Option<String> {
+        self.effect.sent.as_ref()?.id.clone()
+    }
+
     /// It was about this message.
     pub(super) fn about(mut self, sent: Sent) -> Self {
         self.effect.sent = Some(Box::new(sent));

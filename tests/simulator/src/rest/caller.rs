@@ -10,9 +10,9 @@ use crate::app::AppHandle;
 use crate::clock::WallMs;
 use crate::error::ApiError;
 use crate::platform::Platform;
+use crate::rules::Refusal;
 use crate::rules::limits::{AuditMode, Limits};
 use crate::rules::rates::Route;
-use crate::rules::Refusal;
 
 /// An authenticated call.
 #[derive(Debug, Clone)]

@@ -152,7 +152,8 @@ impl Fault {
             Self::RateLimited { retry_after } => {
                 let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, 22009, "msg limit exceed");
                 let mut response = error.into_response();
-                let value = retry_after.as_deref().and_then(|text| HeaderValue::from_str(text).ok());
+                let value =
+                    retry_after.as_deref().and_then(|text| HeaderValue::from_str(text).ok());
                 if let Some(value) = value {
                     response.headers_mut().insert(header::RETRY_AFTER, value);
                 }
@@ -187,10 +188,7 @@ impl Fault {
     /// The status that the client gets to see; none where the connection ends first.
     #[must_use]
     pub const fn is_cut(&self) -> bool {
-        matches!(
-            self,
-            Self::ResetBeforeHeaders { .. } | Self::ResetBeforeBody | Self::ResetMidBody
-        )
+        matches!(self, Self::ResetBeforeHeaders { .. } | Self::ResetBeforeBody | Self::ResetMidBody)
     }
 }
 
@@ -260,7 +258,8 @@ mod tests {
         check(json!({"kind": "rate_limited"}), Fault::RateLimited { retry_after: None });
         let audit = json!({"kind": "audit", "mode": {"verdict": "never"}});
         check(audit, Fault::Audit { mode: AuditMode::Never });
-        let status = json!({"kind": "status", "http": 504, "code": 1, "message": "m", "effect": "applied"});
+        let status =
+            json!({"kind": "status", "http": 504, "code": 1, "message": "m", "effect": "applied"});
         let message = "m".to_owned();
         check(status, Fault::Status { http: 504, code: 1, message, effect: Effect::Applied });
     }

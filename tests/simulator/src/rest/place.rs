@@ -7,9 +7,8 @@ use serde_json::Value;
 
 /// The place that an event may be replied to in; none where there is none.
 pub(super) fn scope_of(t: &str, d: &Value) -> Option<Scope> {
-    let scope = |scene, id: &Value| {
-        id.as_str().filter(|id| !id.is_empty()).map(|id| Scope::new(scene, id))
-    };
+    let scope =
+        |scene, id: &Value| id.as_str().filter(|id| !id.is_empty()).map(|id| Scope::new(scene, id));
     match t {
         "C2C_MESSAGE_CREATE" => scope(Scene::C2c, &d["author"]["user_openid"]),
         "DIRECT_MESSAGE_CREATE" => scope(Scene::Dm, &d["guild_id"]),
@@ -46,7 +45,11 @@ mod tests {
             let expected = expected.map(|(scene, id)| Scope::new(scene, id));
             assert_eq!(scope_of(t, &d), expected, "{t}");
         };
-        check("C2C_MESSAGE_CREATE", json!({"author": {"user_openid": "U"}}), Some((Scene::C2c, "U")));
+        check(
+            "C2C_MESSAGE_CREATE",
+            json!({"author": {"user_openid": "U"}}),
+            Some((Scene::C2c, "U")),
+        );
         let group = json!({"group_openid": "G", "author": {"member_openid": "M"}});
         check("GROUP_AT_MESSAGE_CREATE", group, Some((Scene::Group, "G")));
         let channel = json!({"guild_id": "1", "channel_id": "2"});

@@ -15,7 +15,7 @@ use super::body::Message;
 use super::caller::Caller;
 use super::state::{Bot, SentMessage};
 use super::world;
-use crate::clock::{WallMs, rfc3339};
+use crate::clock::rfc3339;
 use crate::journal::Sent;
 use crate::rules::Refusal;
 use crate::rules::content::{FileImage, Kind, Outgoing};
@@ -83,17 +83,19 @@ pub(super) fn send(
         WithoutSession::Refused => return Answer::refused(Refusal::NotConnected).about(sent),
         // As seen in the field: success in the answer, nothing on any screen, nothing used up.
         WithoutSession::Vanishes => {
-            let (_, body) = compose(caller, &scope, outgoing, 0);
+            let guild = caller.bot(|bot| guild_of(caller, bot, &scope));
+            let (_, body) = compose(caller, &scope, guild, outgoing, 0);
             return Answer::json(body).about(sent);
         }
         WithoutSession::Shown => Draft { scope: &scope, outgoing, kind },
     };
     let mode = caller.audit.unwrap_or(caller.limits().audit);
-    let accepted = caller.bot(|bot| {
+    let accepted: Result<_, Refusal> = caller.bot(|bot| {
         shown.admit(caller, bot)?;
+        let guild = guild_of(caller, bot, &scope);
         let count = bot.counts.entry(&scope, || 0);
         *count += 1;
-        let (id, body) = compose(caller, &scope, outgoing, *count);
+        let (id, body) = compose(caller, &scope, guild, outgoing, *count);
         if mode == AuditMode::Off && kind != Kind::InputNotify {
             let message = SentMessage { scope: scope.clone(), at: caller.now, body: body.clone() };
             bot.sent.insert(id.clone(), message);
@@ -229,10 +231,16 @@ fn text_of(outgoing: &Outgoing) -> String {
 }
 
 /// The message's id and the answer to who sent it: few members in v2, a whole message in guilds.
-fn compose(caller: &Caller, scope: &Scope, outgoing: &Outgoing, count: u64) -> (String, Value) {
+fn compose(
+    caller: &Caller,
+    scope: &Scope,
+    guild: Option<String>,
+    outgoing: &Outgoing,
+    count: u64,
+) -> (String, Value) {
     match scope.scene {
         Scene::C2c | Scene::Group => v2_message(caller),
-        _ => guild_message(caller, scope, outgoing, count),
+        _ => guild_message(caller, scope, guild, outgoing, count),
     }
 }
 
@@ -251,15 +259,15 @@ pub(super) fn v2_message(caller: &Caller) -> (String, Value) {
 fn guild_message(
     caller: &Caller,
     scope: &Scope,
+    guild: Option<String>,
     outgoing: &Outgoing,
     count: u64,
 ) -> (String, Value) {
     let id = caller.platform.dice.hex(44).to_lowercase();
-    let (channel, guild, dm) = match scope.scene {
-        Scene::Dm => (world::home_channel(&scope.id), scope.id.to_string(), true),
-        // The caller holds the bot's memory, which knows the guild; here the id alone must do.
-        _ => (scope.id.to_string(), String::new(), false),
-    };
+    // A direct message has a virtual guild, whose id is the place's.
+    let dm = scope.scene == Scene::Dm;
+    let channel = if dm { world::home_channel(&scope.id) } else { scope.id.to_string() };
+    let guild = guild.unwrap_or_else(|| scope.id.to_string());
     let mut body = json!({
         "id": id,
         "channel_id": channel,
@@ -278,10 +286,8 @@ fn guild_message(
     if dm {
         body["direct_message"] = true.into();
     }
-    for (name, part) in [
-        ("ark", &outgoing.ark),
-        ("message_reference", &outgoing.message_reference),
-    ] {
+    for (name, part) in [("ark", &outgoing.ark), ("message_reference", &outgoing.message_reference)]
+    {
         if let Some(part) = part {
             body[name] = part.clone();
         }
@@ -293,9 +299,4 @@ fn guild_message(
         body["attachments"] = json!([{"url": image, "content_type": "image/png"}]);
     }
     (id, body)
-}
-
-/// How long ago something happened.
-pub(super) fn since(at: WallMs, now: WallMs) -> std::time::Duration {
-    crate::rules::meter::age(at, now)
 }

@@ -2,7 +2,7 @@
 //!
 //! Everything here is bounded; at the bound the oldest is forgotten. No lock is held across a wait.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use qqrelay_proto::id::{AppId, Scene, Scope};
@@ -17,7 +17,7 @@ use crate::rules::Limits;
 use crate::rules::proactive::Proactive;
 use crate::rules::rates::Rates;
 use crate::rules::recent::Recent;
-use crate::rules::reply::{Replies, ReplyTo, Repliable};
+use crate::rules::reply::{Repliable, Replies, ReplyTo};
 use crate::rules::standing::Standing;
 use crate::rules::stream::Stream;
 use crate::rules::wakeup::Wakeup;
@@ -54,7 +54,7 @@ pub(super) struct Bot {
     /// The bot's own reactions.
     pub(super) reactions: Recent<Reaction, ()>,
     /// Pinned messages of each channel, oldest first.
-    pub(super) pins: BTreeMap<String, Vec<String>>,
+    pub(super) pins: Recent<String, Vec<String>>,
     /// Messages per place so far: the next one's `seq_in_channel`.
     pub(super) counts: Recent<Scope, u64>,
 }
@@ -116,11 +116,11 @@ impl RestState {
         self.with(app, |bot| bot.standings.insert(scope, standing));
     }
 
-    /// Whether an interaction is known, and to whom else but `app`.
-    pub(super) fn owns_interaction(&self, app: &AppId, id: &str) -> Option<AppId> {
+    /// Whether an interaction belongs to another bot than `app`.
+    pub(super) fn is_anothers_interaction(&self, app: &AppId, id: &str) -> bool {
+        let id = id.to_owned();
         let bots = lock(&self.bots);
-        let owns = |bot: &Bot| bot.interactions.contains(&id.to_owned());
-        bots.iter().find(|(owner, bot)| *owner != app && owns(bot)).map(|(owner, _)| owner.clone())
+        bots.iter().any(|(owner, bot)| owner != app && bot.interactions.contains(&id))
     }
 
     /// The rules in force.
@@ -153,7 +153,7 @@ impl Bot {
             interactions: Recent::new(THINGS_MAX),
             channels: Recent::new(PLACES_MAX),
             reactions: Recent::new(THINGS_MAX),
-            pins: BTreeMap::new(),
+            pins: Recent::new(PLACES_MAX),
             counts: Recent::new(PLACES_MAX),
         }
     }

@@ -37,11 +37,6 @@ pub(super) fn dm_guild(user: &str) -> String {
     derived("dm", user)
 }
 
-/// The virtual channel of a direct message with a user.
-pub(super) fn dm_channel(user: &str) -> String {
-    derived("dm channel", user)
-}
-
 /// The users of a guild beside the bot; the first is its owner.
 pub(super) fn users(guild: &str) -> [String; 3] {
     ["owner", "first", "second"].map(|who| derived(who, guild))

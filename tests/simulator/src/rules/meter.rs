@@ -41,7 +41,7 @@ pub(super) fn day(time: WallMs) -> i64 {
 }
 
 /// How long ago something was; nothing lies in the future.
-pub(super) fn age(time: WallMs, now: WallMs) -> Duration {
+pub(crate) fn age(time: WallMs, now: WallMs) -> Duration {
     Duration::from_millis(u64::try_from(now.saturating_sub(time)).unwrap_or(0))
 }
 
