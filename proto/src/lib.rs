@@ -3,6 +3,7 @@
 //! Nothing in this crate waits, connects, reads a clock or draws a random number. Time and
 //! randomness arrive as arguments, so a test can run a day of session life in a millisecond.
 
+pub mod backoff;
 pub mod bucket;
 pub mod chain;
 pub mod close;
@@ -28,3 +29,4 @@ pub mod session;
 pub mod shard;
 pub mod subject;
 pub mod time;
+pub mod token;
