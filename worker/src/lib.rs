@@ -3,6 +3,7 @@
 //! A lane gives work, a queue per scope keeps its order ([`scopes`]), a handler says what to
 //! answer, and one egress sends it, for handlers and outside consumers alike.
 
+pub mod duty;
 pub mod presence;
 pub mod scopes;
 pub mod tenure;

@@ -107,13 +107,23 @@ impl<K, T> Default for Queue<K, T> {
 }
 
 /// An open piece that has an identity, and other records of the same event.
+///
+/// It is kept until its done mark stands: a record of the event that comes before then is not
+/// recognised by anything else.
 #[derive(Debug)]
 struct Leader {
     position: Position,
+    progress: Progress,
     twins: Vec<Position>,
 }
 
-/// What the machine keeps of a piece that has left its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Open,
+    Over,
+}
+
+/// What the machine keeps of a piece that has left its queue and is not over.
 #[derive(Debug)]
 struct Away<K> {
     /// The scope it holds; `None` of one on its way to the dead letters.
@@ -132,6 +142,8 @@ pub struct Scopes<K, T> {
     ready: VecDeque<K>,
     away: HashMap<Position, Away<K>>,
     leaders: HashMap<Box<str>, Leader>,
+    /// The identity of each leader.
+    identities: HashMap<Position, Box<str>>,
     tracks: BTreeMap<WorkStream, Track>,
     in_hand: usize,
     waiting: usize,
@@ -150,6 +162,7 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
             ready: VecDeque::new(),
             away: HashMap::new(),
             leaders: HashMap::new(),
+            identities: HashMap::new(),
             tracks: BTreeMap::new(),
             in_hand: 0,
             waiting: 0,
@@ -190,7 +203,11 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
         }
         if let Some(leader) = piece.identity.as_ref().and_then(|id| self.leaders.get_mut(id)) {
             leader.twins.push(position);
+            let progress = leader.progress;
             self.track(position.stream).open(position.number, Stage::Twin);
+            if progress == Progress::Over {
+                self.settle(position, piece.identity);
+            }
         } else if self.has_room(&piece) {
             self.track(position.stream).open(position.number, Stage::Waiting);
             self.enqueue(piece);
@@ -219,8 +236,9 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
         let away = self.away.remove(&position).expect("only a piece that left its queue is over");
         self.bytes -= away.bytes;
         self.settle(position, away.identity.clone());
-        if let Some(leader) = away.identity.as_ref().and_then(|id| self.leaders.remove(id)) {
-            for twin in leader.twins {
+        if let Some(leader) = away.identity.as_ref().and_then(|id| self.leaders.get_mut(id)) {
+            leader.progress = Progress::Over;
+            for twin in leader.twins.clone() {
                 self.settle(twin, away.identity.clone());
             }
         }
@@ -240,12 +258,7 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
         assert_eq!(self.intake, Intake::Draining, "only a draining lane gives work back");
         let away = self.away.remove(&position).expect("only a started piece is abandoned");
         self.bytes -= away.bytes;
-        self.track(position.stream).close(position.number);
-        if let Some(leader) = away.identity.as_ref().and_then(|id| self.leaders.remove(id)) {
-            for twin in leader.twins {
-                self.track(twin.stream).close(twin.number);
-            }
-        }
+        self.forget(position, away.identity);
         if away.scope.is_some() {
             self.in_hand -= 1;
         }
@@ -255,7 +268,7 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
     pub fn settled(&mut self, position: Position) {
         if matches!(self.stage(position), Some(Stage::Finished | Stage::Unmarked)) {
             self.track(position.stream).close(position.number);
-            self.outputs.push_back(Output::Ack(position));
+            self.acknowledge(position);
         }
         self.acknowledge_floor(position.stream);
         self.pump();
@@ -283,12 +296,7 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
         for piece in forgotten {
             self.waiting -= 1;
             self.bytes -= piece.bytes;
-            self.track(piece.position.stream).close(piece.position.number);
-            if let Some(leader) = piece.identity.and_then(|id| self.leaders.remove(&id)) {
-                for twin in leader.twins {
-                    self.track(twin.stream).close(twin.number);
-                }
-            }
+            self.forget(piece.position, piece.identity);
         }
     }
 
@@ -349,8 +357,10 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
     /// From now on other records of the same event are twins of this one.
     fn lead(&mut self, piece: &Piece<K, T>) {
         if let Some(id) = &piece.identity {
-            let leader = Leader { position: piece.position, twins: Vec::new() };
-            self.leaders.entry(id.clone()).or_insert(leader);
+            let (position, progress) = (piece.position, Progress::Open);
+            let leader = Leader { position, progress, twins: Vec::new() };
+            self.leaders.insert(id.clone(), leader);
+            self.identities.insert(position, id.clone());
         }
     }
 
@@ -368,6 +378,17 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
         self.outputs.push_back(Output::Settle(position, identity));
     }
 
+    /// Drops a piece, and other records of the same event, that come again.
+    fn forget(&mut self, position: Position, identity: Option<Box<str>>) {
+        self.track(position.stream).close(position.number);
+        self.identities.remove(&position);
+        for twin in
+            identity.and_then(|id| self.leaders.remove(&id)).into_iter().flat_map(|l| l.twins)
+        {
+            self.track(twin.stream).close(twin.number);
+        }
+    }
+
     /// The scope has nothing in hand any more.
     fn release(&mut self, scope: K) {
         let Some(queue) = self.queues.get_mut(&scope) else { return };
@@ -381,8 +402,15 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
 
     fn acknowledge_floor(&mut self, stream: WorkStream) {
         while let Some(number) = self.track(stream).pop_unmarked_floor() {
-            self.outputs.push_back(Output::Ack(Position { stream, number }));
+            self.acknowledge(Position { stream, number });
         }
+    }
+
+    fn acknowledge(&mut self, position: Position) {
+        if let Some(id) = self.identities.remove(&position) {
+            self.leaders.remove(&id);
+        }
+        self.outputs.push_back(Output::Ack(position));
     }
 
     /// Starts what may start, and gives up what holds a floor too long.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 /// Age of the last renewal up to which a worker acts for a lane.
 ///
@@ -78,25 +78,13 @@ impl Tenure {
         // The sender lives in `self`, so the wait cannot fail.
         let _ = held.wait_for(|held| matches!(held, Held::Over)).await;
     }
-
-    /// Waits until `until`, or less if the tenure is over.
-    ///
-    /// # Errors
-    ///
-    /// The tenure is over.
-    pub async fn sleep_until(&self, until: Instant) -> Result<(), Over> {
-        match timeout_at(until, self.over()).await {
-            Ok(()) => Err(Over),
-            Err(_) => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures_util::FutureExt;
-    use tokio::time::{advance, sleep};
+    use tokio::time::advance;
 
     #[tokio::test(start_paused = true)]
     async fn a_lease_that_is_not_renewed_stops_acting_until_it_is() {
@@ -122,12 +110,11 @@ mod tests {
     async fn an_ended_tenure_wakes_who_waits_and_never_revives() {
         let tenure = Tenure::since(Instant::now());
         let waiting = tenure.clone();
-        let waiter =
-            tokio::spawn(async move { waiting.sleep_until(Instant::now() + FRESH * 100).await });
-        sleep(Duration::from_millis(1)).await;
+        let waiter = tokio::spawn(async move { waiting.over().await });
+        tokio::task::yield_now().await;
         tenure.end();
         tenure.renewed(Instant::now());
-        assert_eq!(waiter.await.expect("the waiter does not panic"), Err(Over));
+        waiter.await.expect("the waiter does not panic");
         assert_eq!(tenure.assured().await, Err(Over));
     }
 }

@@ -146,6 +146,19 @@ fn two_records_of_one_event_are_worked_on_once() {
 }
 
 #[test]
+fn a_record_of_an_event_whose_done_mark_is_on_its_way_is_recognised() {
+    let mut machine = Machine::new(SMALL);
+    machine.arrive(named(at(1), 7, "102:m"), 1);
+    machine.finished(at(1));
+    check(&mut machine, &["start 1", "settle 1"]);
+    machine.arrive(named(elsewhere(9), 7, "102:m"), 1);
+    check(&mut machine, &["settle 9"]);
+    machine.settled(at(1));
+    machine.settled(elsewhere(9));
+    check(&mut machine, &["ack 1", "ack 9"]);
+}
+
+#[test]
 fn a_second_record_of_an_event_that_overflows_follows_it_and_leads_nothing() {
     let mut machine = Machine::new(SMALL);
     for number in 1..=4 {
