@@ -8,16 +8,15 @@
 use std::time::Duration;
 
 use qqrelay_proto::command::ReplyTo;
-use qqrelay_proto::id::{AppId, Scope};
+use qqrelay_proto::id::AppId;
 use qqrelay_proto::subject::{Lane, Partition, Source, Token};
+
+use super::ReplyKey;
 
 /// Garbage collection only: a lease is given up by release, or taken by observation.
 ///
 /// Ten times the observe window, so that a lease never ends while somebody watches it.
 pub const LEASE_TTL: Duration = Duration::from_secs(60);
-
-/// Longer than the longest reply window, with room for clocks that differ.
-pub const LEDGER_TTL: Duration = Duration::from_secs(2 * 3600);
 
 /// How long an event is recognised when it comes a second time by another way.
 pub const SEEN_TTL: Duration = Duration::from_secs(15 * 60);
@@ -95,7 +94,8 @@ pub fn bucket(app: &AppId, name: &str) -> String {
 
 /// Uses of one reply right: `qq:led:{102}:group:A1:m:<msg id>`, `…:e:<event id>`
 #[must_use]
-pub fn ledger(app: &AppId, scope: &Scope, to: &ReplyTo) -> String {
+pub fn ledger(key: ReplyKey<'_>) -> String {
+    let ReplyKey { app, scope, to } = key;
     let (kind, id) = match to {
         ReplyTo::MsgId(id) => ('m', id.as_str()),
         ReplyTo::EventId(id) => ('e', &**id),
@@ -131,7 +131,7 @@ fn tag(app: &AppId) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use qqrelay_proto::id::{Scene, ShardId};
+    use qqrelay_proto::id::{Scene, Scope, ShardId};
 
     #[test]
     fn keys_read_as_the_design_writes_them() {
@@ -148,8 +148,10 @@ mod tests {
         check(token_flight(&app), "qq:flight:{102}");
         check(gateway(&app), "qq:gateway:{102}");
         check(bucket(&app, "group:A1"), "qq:rl:{102}:group:A1");
-        check(ledger(&app, &group, &ReplyTo::MsgId("m.1".into())), "qq:led:{102}:group:A1:m:m=2E1");
-        check(ledger(&app, &group, &ReplyTo::EventId("x".into())), "qq:led:{102}:group:A1:e:x");
+        let replies = |to| ReplyKey { app: &app, scope: &group, to };
+        let (message, event) = (ReplyTo::MsgId("m.1".into()), ReplyTo::EventId("x".into()));
+        check(ledger(replies(&message)), "qq:led:{102}:group:A1:m:m=2E1");
+        check(ledger(replies(&event)), "qq:led:{102}:group:A1:e:x");
         check(done(&app, lane, "102:m1"), "qq:done:{102}:7:102=3Am1");
         check(tries(&app, "102:m1"), "qq:tries:{102}:102=3Am1");
         check(seen(&app, "102:m1"), "qq:seen:{102}:102=3Am1");
@@ -161,11 +163,9 @@ mod tests {
         fn no_id_moves_a_key_to_another_bots_slot(app in ".*", id in ".*") {
             let app = AppId::from(app);
             let expected = Token::escape(app.as_str());
-            for key in [seen(&app, &id), tries(&app, &id), ledger(
-                &app,
-                &Scope::new(Scene::C2c, id.as_str()),
-                &ReplyTo::MsgId(id.as_str().into()),
-            )] {
+            let (scope, to) = (Scope::new(Scene::C2c, &*id), ReplyTo::MsgId(id.as_str().into()));
+            let replies = ReplyKey { app: &app, scope: &scope, to: &to };
+            for key in [seen(&app, &id), tries(&app, &id), ledger(replies)] {
                 let (_, rest) = key.split_once('{').expect("keys of a bot have a tag");
                 let (tag, _) = rest.split_once('}').expect("the tag is closed");
                 prop_assert_eq!(tag, expected.as_str());

@@ -9,6 +9,8 @@
 //! Every key lives for a bounded time ([`key`]). Each method says whether asking again after
 //! [`StateError::Unavailable`], when nobody knows whether it took effect, is safe.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod embedded;
 pub mod key;
 pub mod seal;
@@ -19,7 +21,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use qqrelay_proto::bucket::Quota;
-use qqrelay_proto::id::{AppId, OwnerId, Seq, SessionId};
+use qqrelay_proto::command::{CommandId, ReplyTo};
+use qqrelay_proto::id::{AppId, OwnerId, Scope, Seq, SessionId};
+use qqrelay_proto::ledger::{Claim, Right};
 use qqrelay_proto::record::Place;
 use qqrelay_proto::subject::{Lane, Source};
 use qqrelay_proto::time::UnixMs;
@@ -87,6 +91,46 @@ pub trait State: Send + Sync + 'static {
     /// The state cannot be reached.
     async fn cool_down(&self, app: &AppId, bucket: &str, wait: Duration) -> Result<(), StateError>;
 
+    /// Claims an attempt of a command at a reply: one of the uses of the right and a number, both
+    /// the same for every attempt of the same command. Durable before the answer.
+    ///
+    /// Before each attempt, and given back by [`State::release_reply`] if that certainly never left.
+    /// Repeating counts an attempt more, which costs no use.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached: send nothing.
+    async fn claim_reply(
+        &self,
+        key: ReplyKey<'_>,
+        command: &CommandId,
+        right: Right,
+    ) -> Result<Claim, StateError>;
+
+    /// Gives an attempt back that certainly changed nothing; with its last one the command gives
+    /// back its use. Not to be repeated: what is not given back costs one use at most.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached.
+    async fn release_reply(&self, key: ReplyKey<'_>, command: &CommandId)
+    -> Result<(), StateError>;
+
+    /// Says that the platform knows the command's number from somebody else: its next claim gets
+    /// the next free one. Safe to repeat until that claim.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached.
+    async fn number_taken(&self, key: ReplyKey<'_>, command: &CommandId) -> Result<(), StateError>;
+
+    /// Says that the platform takes no more replies here, whatever was counted. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached.
+    async fn exhaust_replies(&self, key: ReplyKey<'_>) -> Result<(), StateError>;
+
     /// Which of a lane's pieces of work are finished, in the order of `ids`. Safe to repeat.
     ///
     /// # Errors
@@ -145,15 +189,15 @@ pub trait State: Send + Sync + 'static {
     /// The state cannot be reached: the event may be stored a second time under its id.
     async fn stored(&self, app: &AppId, id: &str, place: &Place) -> Result<(), StateError>;
 
-    /// The newest access token that any process fetched, unless it has run out. Safe to repeat.
+    /// The access token that was fetched last, unless it has run out. Safe to repeat.
     ///
     /// # Errors
     ///
     /// The state cannot be reached: fetch one; two processes' tokens hold side by side.
     async fn token(&self, app: &AppId) -> Result<Option<SealedToken>, StateError>;
 
-    /// Stores a fetched token, unless one of the same or a newer generation is there already, and
-    /// ends the flight that fetched it. Safe to repeat.
+    /// Stores a fetched token in place of an earlier one, unless it has run out, and ends the
+    /// flight that fetched it. Safe to repeat.
     ///
     /// # Errors
     ///
@@ -205,7 +249,7 @@ pub trait State: Send + Sync + 'static {
         copy: &ResumeCopy,
     ) -> Result<(), StateError>;
 
-    /// The resume copies of one bot or of all, by bot and source. Safe to repeat.
+    /// The resume copies of one bot or of all, in no order. Safe to repeat.
     ///
     /// # Errors
     ///
@@ -275,6 +319,17 @@ pub enum Admission {
     },
 }
 
+/// Whose replies are counted together: one bot's, in one place, to one message or event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplyKey<'a> {
+    /// The bot.
+    pub app: &'a AppId,
+    /// The place.
+    pub scope: &'a Scope,
+    /// What is replied to.
+    pub to: &'a ReplyTo,
+}
+
 /// Whether an event is new.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sighting {
@@ -288,10 +343,8 @@ pub enum Sighting {
 }
 
 /// An access token as it may be stored: see [`seal`].
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedToken {
-    /// Goes up with every fetch that gave a new token.
-    pub generation: u64,
     /// When it stops to work.
     pub expires_at: UnixMs,
     /// What [`seal::Seal::seal`] made of it.
@@ -335,8 +388,7 @@ pub struct ResumeCopy {
 
 impl fmt::Debug for SealedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { generation, expires_at, .. } = self;
-        write!(f, "SealedToken({generation}, until {expires_at})")
+        write!(f, "SealedToken(until {})", self.expires_at)
     }
 }
 

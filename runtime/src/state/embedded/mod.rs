@@ -7,6 +7,8 @@
 mod leases;
 mod limiter;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,8 +17,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use qqrelay_proto::command::CommandId;
 use qqrelay_proto::id::{AppId, OwnerId};
+use qqrelay_proto::ledger::{Claim, LEDGER_LIFE, Ledger, Right};
 use qqrelay_proto::record::Place;
 use qqrelay_proto::subject::{Lane, Source};
 use qqrelay_proto::time::UnixMs;
@@ -26,8 +29,8 @@ use self::leases::Leases;
 use self::limiter::Limiter;
 use self::rows::{Ended, RowError, Rows, View};
 use super::{
-    Admission, Flight, GatewayAnswer, Lease, LeaseKey, Renewal, ResumeCopy, SealedToken, Sighting,
-    State, StateError, Taking, Want, key,
+    Admission, Flight, GatewayAnswer, Lease, LeaseKey, Renewal, ReplyKey, ResumeCopy, SealedToken,
+    Sighting, State, StateError, Taking, Want, key,
 };
 use crate::store::{Store, StoreError};
 
@@ -136,13 +139,6 @@ enum Seen {
     At(Place),
 }
 
-#[derive(Serialize, Deserialize)]
-struct TokenRow {
-    generation: u64,
-    expires_at: UnixMs,
-    sealed: Bytes,
-}
-
 /// A resume copy, with the names that its key holds in escaped form.
 #[derive(Serialize, Deserialize)]
 struct ResumeRow {
@@ -182,6 +178,34 @@ impl State for Embedded {
     async fn cool_down(&self, app: &AppId, bucket: &str, wait: Duration) -> Result<(), StateError> {
         self.memory().limiter.cool_down(app, bucket, wait, self.store.now());
         Ok(())
+    }
+
+    async fn claim_reply(
+        &self,
+        key: ReplyKey<'_>,
+        command: &CommandId,
+        right: Right,
+    ) -> Result<Claim, StateError> {
+        let command = command.clone();
+        self.change_ledger(key, move |ledger, now| ledger.claim(&command, right, now)).await
+    }
+
+    async fn release_reply(
+        &self,
+        key: ReplyKey<'_>,
+        command: &CommandId,
+    ) -> Result<(), StateError> {
+        let command = command.clone();
+        self.change_ledger(key, move |ledger, _| ledger.release(&command)).await
+    }
+
+    async fn number_taken(&self, key: ReplyKey<'_>, command: &CommandId) -> Result<(), StateError> {
+        let command = command.clone();
+        self.change_ledger(key, move |ledger, _| ledger.number_taken(&command)).await
+    }
+
+    async fn exhaust_replies(&self, key: ReplyKey<'_>) -> Result<(), StateError> {
+        self.change_ledger(key, |ledger, _| ledger.exhaust()).await
     }
 
     async fn done(&self, lane: Lane, app: &AppId, ids: &[&str]) -> Result<Vec<bool>, StateError> {
@@ -235,24 +259,14 @@ impl State for Embedded {
     }
 
     async fn token(&self, app: &AppId) -> Result<Option<SealedToken>, StateError> {
-        let row = self.find(key::token(app)).await?;
-        Ok(row.map(|TokenRow { generation, expires_at, sealed }| SealedToken {
-            generation,
-            expires_at,
-            sealed,
-        }))
+        self.find(key::token(app)).await
     }
 
     async fn put_token(&self, app: &AppId, token: &SealedToken) -> Result<(), StateError> {
-        let key = key::token(app);
-        let SealedToken { generation, expires_at, sealed } = token.clone();
-        let decide = move |rows: &mut Rows<'_>| {
-            let found: Option<TokenRow> = rows.get(&key)?;
-            if found.is_some_and(|found| found.generation >= generation) {
-                return Ok(());
-            }
-            let life = expires_at.since(rows.now());
-            rows.put(&key, &TokenRow { generation, expires_at, sealed }, life)
+        let (key, token) = (key::token(app), token.clone());
+        let decide = move |rows: &mut Rows<'_>| match token.expires_at.since(rows.now()) {
+            Duration::ZERO => Ok(()),
+            life => rows.put(&key, &token, life),
         };
         self.change(decide).await?;
         self.memory().flights.remove(app);
@@ -319,6 +333,21 @@ impl State for Embedded {
 }
 
 impl Embedded {
+    async fn change_ledger<T, F>(&self, key: ReplyKey<'_>, change: F) -> Result<T, StateError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Ledger, UnixMs) -> T + Send + 'static,
+    {
+        let key = key::ledger(key);
+        let decide = move |rows: &mut Rows<'_>| {
+            let mut ledger: Ledger = rows.get(&key)?.unwrap_or_default();
+            let answer = change(&mut ledger, rows.now());
+            rows.put(&key, &ledger, LEDGER_LIFE)?;
+            Ok(answer)
+        };
+        self.change(decide).await
+    }
+
     async fn count(
         &self,
         key: String,
