@@ -157,7 +157,12 @@ pub struct GatewayRules {
     pub legacy_scheme: LegacyScheme,
     /// A close with 1000 or 1001 by the client.
     pub normal_close: NormalClose,
-    /// A RESUME of what is no longer kept.
+    /// A RESUME of a session that there is not, or no longer. The default is what all official SDKs
+    /// understand: botpy gives up only after op 9, the Node SDK only after the close.
+    pub unknown_session: Refusal,
+    /// A RESUME from a sequence that was never given out.
+    pub bad_seq: Refusal,
+    /// A RESUME from a sequence whose successors are no longer kept.
     pub too_old: Refusal,
     /// The shard of events without a guild.
     pub groupless: GrouplessRule,
@@ -178,6 +183,8 @@ impl Default for GatewayRules {
             second_socket: SecondSocket::NewestWins,
             legacy_scheme: LegacyScheme::Accepted,
             normal_close: NormalClose::KeepsSession,
+            unknown_session: Refusal::InvalidSession(4006),
+            bad_seq: Refusal::InvalidSession(4007),
             too_old: Refusal::InvalidSession(4006),
             groupless: GrouplessRule::Hash,
         }

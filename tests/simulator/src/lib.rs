@@ -3,6 +3,7 @@
 //! It is written from the specification and shares no table with the relay. A simulator that took
 //! the client's tables could not show that one of them is wrong.
 
+mod answer;
 pub mod app;
 pub mod clock;
 pub mod config;
@@ -15,10 +16,18 @@ pub mod journal;
 pub mod platform;
 pub mod rest;
 pub mod rules;
+mod server;
 pub mod shard;
+mod simulator;
 pub mod span;
+pub mod token_endpoint;
 pub mod tokens;
 pub mod webhook;
+pub mod wire;
+
+pub use self::app::AppConfig;
+pub use self::config::Config;
+pub use self::simulator::{Simulator, StartError};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

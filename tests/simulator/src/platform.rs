@@ -1,13 +1,16 @@
 //! The platform behind all of its entrances: bots, tokens, sessions, rules, faults, the journal.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 use qqrelay_proto::id::{AppId, SessionId};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::app::{App, AppHandle};
 use crate::clock::{Clock, WallMs};
@@ -16,12 +19,17 @@ use crate::dice::Dice;
 use crate::error::ApiError;
 use crate::events::{Event, intent_of};
 use crate::faults::Board;
+use crate::gateway::budget::IdentifyBudget;
+use crate::gateway::discovery::Lookups;
+use crate::gateway::fault::SocketFault;
+use crate::gateway::links::Links;
 use crate::gateway::session::Cause;
 use crate::gateway::sessions::Sessions;
 use crate::journal::Journal;
 use crate::lock;
 use crate::rest::{self, RestState};
 use crate::shard::{Place, Shard};
+use crate::token_endpoint::TokenFault;
 use crate::tokens::TokenBook;
 use crate::webhook::Webhooks;
 
@@ -42,10 +50,23 @@ pub struct Platform {
     pub tokens: TokenBook,
     /// Gateway sessions.
     pub sessions: Sessions,
+    /// Gateway sockets.
+    pub links: Links,
+    /// What is left of each bot's IDENTIFYs.
+    pub identifies: IdentifyBudget,
+    /// What is left of each bot's gateway look-ups.
+    pub lookups: Lookups,
     /// What the REST side remembers.
     pub rest: RestState,
     /// Callbacks.
     pub webhooks: Webhooks,
+    /// Everything that runs for the platform.
+    pub(crate) tasks: TaskTracker,
+    /// Tells all of it to end.
+    pub(crate) stop: CancellationToken,
+    address: OnceLock<SocketAddr>,
+    shards: AtomicU32,
+    connections: AtomicU64,
     apps: BTreeMap<AppId, AppHandle>,
     recent: Mutex<VecDeque<(u64, AppId, Event)>>,
     injections: AtomicU64,
@@ -56,6 +77,10 @@ pub struct Platform {
 pub struct Faults {
     /// Of REST calls.
     pub rest: Board<rest::Fault>,
+    /// Of token requests.
+    pub token: Board<TokenFault>,
+    /// Of sockets that are yet to come.
+    pub socket: Board<SocketFault>,
 }
 
 /// Where an event went.
@@ -94,11 +119,23 @@ impl Platform {
         let apps = config.apps.iter().map(|app| (app.id.clone(), Arc::new(App::new(app.clone()))));
         Ok(Arc::new(Self {
             dice: seed("platform"),
-            faults: Faults { rest: Board::new(seed("rest faults")) },
+            faults: Faults {
+                rest: Board::new(seed("rest faults")),
+                token: Board::new(seed("token faults")),
+                socket: Board::new(seed("socket faults")),
+            },
             tokens: TokenBook::new(config.token_life, seed("tokens")),
             sessions: Sessions::default(),
+            links: Links::default(),
+            identifies: IdentifyBudget::default(),
+            lookups: Lookups::default(),
             rest: RestState::new(&config.limits),
             webhooks: Webhooks::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            address: OnceLock::new(),
+            shards: AtomicU32::new(config.shards),
+            connections: AtomicU64::new(1),
             apps: apps.collect(),
             recent: Mutex::default(),
             injections: AtomicU64::new(1),
@@ -112,6 +149,34 @@ impl Platform {
     #[must_use]
     pub fn now(&self) -> WallMs {
         self.clock.wall_ms()
+    }
+
+    /// Where it listens; the configured address until it does.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address.get().copied().unwrap_or(self.config.listen)
+    }
+
+    /// Notes where it listens.
+    pub(crate) fn listens_at(&self, address: SocketAddr) {
+        let known = self.address.set(address).is_err();
+        debug_assert!(!known, "a platform listens once");
+    }
+
+    /// The number of shards it recommends now.
+    #[must_use]
+    pub fn shards(&self) -> u32 {
+        self.shards.load(Ordering::Relaxed).max(1)
+    }
+
+    /// Recommends another number of shards from now on.
+    pub fn recommend_shards(&self, count: u32) {
+        self.shards.store(count, Ordering::Relaxed);
+    }
+
+    /// The number of the next gateway socket.
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The bot of this id.

@@ -13,8 +13,8 @@ pub enum Opcode {
     Text = 0x1,
     /// The end.
     Close = 0x8,
-    /// Asks for a pong.
-    Ping = 0x9,
+    /// The answer to a ping.
+    Pong = 0xa,
 }
 
 /// The largest payload whose length fits the header's first byte pair.

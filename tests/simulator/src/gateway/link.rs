@@ -1,24 +1,53 @@
 //! A handle on one open socket: what others may ask of it.
 
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio_util::sync::CancellationToken;
+
+use super::session::Session;
+use crate::lock;
+use crate::wire::Cutter;
 
 /// Orders that may wait for a socket; beyond it the socket is too far behind to be told anything.
-pub(crate) const ORDERS: usize = 256;
+const ORDERS: usize = 256;
 
 /// Something for the socket to do, in the order in which it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
-    /// Write these bytes, a whole frame or worse.
+    /// Write these bytes: a whole frame, or worse.
     Write(Bytes),
     /// Write a close frame and end.
-    Close {
-        /// The code; none writes an empty close frame.
-        code: Option<u16>,
-        /// The reason.
-        reason: String,
-    },
+    Close(Closing),
+    /// End without a word.
+    HangUp,
+}
+
+/// How a socket is to be closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closing {
+    /// The code; none writes an empty close frame.
+    pub code: Option<u16>,
+    /// The reason.
+    pub reason: String,
+    /// Until when the socket goes on as if nothing were.
+    pub after: Duration,
+}
+
+impl Closing {
+    /// At once, with this code.
+    #[must_use]
+    pub fn now(code: u16, reason: impl Into<String>) -> Self {
+        Self { code: Some(code), reason: reason.into(), after: Duration::ZERO }
+    }
+
+    /// The same, later.
+    #[must_use]
+    pub const fn after(mut self, after: Duration) -> Self {
+        self.after = after;
+        self
+    }
 }
 
 /// What a socket does not do for the moment.
@@ -38,37 +67,50 @@ pub struct Link {
     orders: mpsc::Sender<Order>,
     wake: Notify,
     stalled: watch::Sender<Stalled>,
-    cut: CancellationToken,
+    cutter: Cutter,
+    session: OnceLock<Arc<Session>>,
+    closed_with: Mutex<Option<(Option<u16>, String)>>,
 }
 
 impl Link {
     /// A handle, and what the socket listens on.
     #[must_use]
-    pub fn new(number: u64) -> (Self, mpsc::Receiver<Order>) {
+    pub fn new(number: u64, cutter: Cutter) -> (Arc<Self>, mpsc::Receiver<Order>) {
         let (orders, inbox) = mpsc::channel(ORDERS);
-        let stalled = watch::Sender::new(Stalled::default());
-        let cut = CancellationToken::new();
-        (Self { number, orders, wake: Notify::new(), stalled, cut }, inbox)
+        let link = Self {
+            number,
+            orders,
+            wake: Notify::new(),
+            stalled: watch::Sender::new(Stalled::default()),
+            cutter,
+            session: OnceLock::new(),
+            closed_with: Mutex::default(),
+        };
+        (Arc::new(link), inbox)
     }
 
-    /// Asks for something; false when the socket is gone or too far behind.
-    pub fn order(&self, order: Order) -> bool {
-        self.orders.try_send(order).is_ok()
+    /// Asks for something. A socket that is too far behind to be asked is cut: it could not be told
+    /// of a close either.
+    pub fn order(&self, order: Order) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.orders.try_send(order) {
+            self.cutter.cut();
+        }
     }
 
-    /// As [`Link::order`], waiting for room: only the socket's own reader may, everybody else would
-    /// be held up by a slow client.
-    pub(crate) async fn order_in_turn(&self, order: Order) -> bool {
-        self.orders.send(order).await.is_ok()
+    /// As [`Link::order`], waiting for room. Only the socket's own reader may: that holds up nobody
+    /// but the client who asks too much.
+    pub(super) async fn order_in_turn(&self, order: Order) {
+        // The writer is gone only when the socket is ending anyway.
+        let _ = self.orders.send(order).await;
     }
 
     /// Tells it that its session has something to send.
-    pub fn wake(&self) {
+    pub(super) fn wake(&self) {
         self.wake.notify_one();
     }
 
     /// Waits for [`Link::wake`].
-    pub(crate) async fn woken(&self) {
+    pub(super) async fn woken(&self) {
         self.wake.notified().await;
     }
 
@@ -77,20 +119,49 @@ impl Link {
         self.stalled.send_replace(stalled);
     }
 
-    /// Waits until the socket may do this again.
-    pub(crate) async fn free(&self, blocked: impl Fn(&Stalled) -> bool) {
+    /// Whether it is stalled.
+    #[must_use]
+    pub fn stalled(&self) -> Stalled {
+        *self.stalled.borrow()
+    }
+
+    /// Waits until the socket may do this again; true when it had to.
+    pub(super) async fn free_of(&self, blocked: impl Fn(&Stalled) -> bool) -> bool {
         let mut stalled = self.stalled.subscribe();
+        let waits = blocked(&stalled.borrow_and_update());
         // The sender lives as long as self, so waiting cannot fail.
         let _ = stalled.wait_for(|stalled| !blocked(stalled)).await;
+        waits
     }
 
     /// Ends the connection with a TCP reset, whatever it is doing.
     pub fn cut(&self) {
-        self.cut.cancel();
+        self.cutter.cut();
     }
 
-    /// Waits for [`Link::cut`].
-    pub(crate) async fn was_cut(&self) {
-        self.cut.cancelled().await;
+    pub(super) async fn was_cut(&self) {
+        self.cutter.was_cut().await;
+    }
+
+    /// The session it serves.
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        self.session.get()
+    }
+
+    /// From now on it serves this session, for the rest of its life.
+    pub(super) fn serve(&self, session: Arc<Session>) {
+        let taken = self.session.set(session).is_err();
+        debug_assert!(!taken, "a socket serves one session");
+        self.wake();
+    }
+
+    /// Notes that the platform's own close frame is out.
+    pub(super) fn closed(&self, code: Option<u16>, reason: String) {
+        *lock(&self.closed_with) = Some((code, reason));
+    }
+
+    /// The platform's own close, once it is out.
+    pub(super) fn closed_with(&self) -> Option<(Option<u16>, String)> {
+        lock(&self.closed_with).clone()
     }
 }

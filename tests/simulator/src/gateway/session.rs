@@ -102,13 +102,13 @@ pub enum CannotResume {
     Taken,
 }
 
-/// A session that goes on.
-#[derive(Debug)]
-pub struct Continued {
-    /// The sequence of its RESUMED.
-    pub seq: u64,
-    /// The socket that had it.
-    pub replaced: Option<Arc<Link>>,
+/// Whether a resumed client is told so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Greeting {
+    /// RESUMED follows the replay.
+    Said,
+    /// Nothing does.
+    Omitted,
 }
 
 /// What a socket gets to write.
@@ -149,7 +149,6 @@ impl Session {
     pub fn ready(&self, link: Arc<Link>, d: &Value, now: WallMs) -> u64 {
         let mut state = self.state();
         let connection = link.number;
-        link.wake();
         state.socket = Some(Socket { link, next: 1, too_slow: false });
         let (app, shard, session) = (self.app.id.clone(), self.shard, self.id.clone());
         let seq = state.last_seq + 1;
@@ -158,7 +157,8 @@ impl Session {
         seq
     }
 
-    /// Gives the session to a new socket, which gets all after `after` and then RESUMED.
+    /// Gives the session to a new socket, which gets all after `after` and then RESUMED, and tells
+    /// which socket had it.
     ///
     /// # Errors
     ///
@@ -167,9 +167,9 @@ impl Session {
         &self,
         link: Arc<Link>,
         after: u64,
-        rule: SecondSocket,
+        (rule, greeting): (SecondSocket, Greeting),
         now: WallMs,
-    ) -> Result<Continued, CannotResume> {
+    ) -> Result<Option<Arc<Link>>, CannotResume> {
         let mut state = self.state();
         if state.over || state.is_expired(now, &self.replay) {
             return Err(CannotResume::Over);
@@ -185,14 +185,15 @@ impl Session {
             return Err(CannotResume::Taken);
         }
         let connection = link.number;
-        link.wake();
         let socket = Socket { link, next: after + 1, too_slow: false };
         let replaced = state.socket.replace(socket).map(|socket| socket.link);
-        let seq = state.last_seq + 1;
-        let (app, shard, session) = (self.app.id.clone(), self.shard, self.id.clone());
-        self.journal.record(Entry::Resumed { connection, app, shard, session, after, seq });
-        state.keep(Kind::Resumed, control("RESUMED", &json!(""), seq), now, &self.replay);
-        Ok(Continued { seq, replaced })
+        if greeting == Greeting::Said {
+            let seq = state.last_seq + 1;
+            let (app, shard, session) = (self.app.id.clone(), self.shard, self.id.clone());
+            self.journal.record(Entry::Resumed { connection, app, shard, session, after, seq });
+            state.keep(Kind::Resumed, control("RESUMED", &json!(""), seq), now, &self.replay);
+        }
+        Ok(replaced)
     }
 
     /// Gives an event its sequence here; none when the session is over or silent.

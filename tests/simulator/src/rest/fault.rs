@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ApiError;
 use crate::rules::limits::AuditMode;
+use crate::wire::Cutter;
 
 /// One way for a call to go wrong.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,14 +104,10 @@ pub enum Effect {
     NotApplied,
 }
 
-/// On a response: the connection is to end instead of sending it. The server obeys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HangUp;
-
 impl Fault {
     /// Whether the call is done.
     #[must_use]
-    pub const fn effect(&self) -> Effect {
+    pub(super) const fn effect(&self) -> Effect {
         match self {
             Self::Status { effect, .. } | Self::ResetBeforeHeaders { effect } => *effect,
             Self::Unauthorized { .. } | Self::RateLimited { .. } | Self::Redirect { .. } => {
@@ -129,8 +126,9 @@ impl Fault {
     }
 
     /// The answer that is sent instead of the right one; none where the right one is sent.
+    /// `cutter` is the connection's.
     #[must_use]
-    pub fn answer(&self) -> Option<Response> {
+    pub(super) fn answer(&self, cutter: Cutter) -> Option<Response> {
         let json = HeaderValue::from_static("application/json");
         let answer = match self {
             Self::Slow { .. } | Self::Audit { .. } => return None,
@@ -141,13 +139,10 @@ impl Fault {
             Self::ApplyThenTimeout { .. } => {
                 ApiError::new(StatusCode::GATEWAY_TIMEOUT, 504, "timeout").into_response()
             }
-            Self::ResetBeforeHeaders { .. } => {
-                let mut response = Response::new(Body::empty());
-                response.extensions_mut().insert(HangUp);
-                response
-            }
-            Self::ResetBeforeBody => with_type(json, broken("")),
-            Self::ResetMidBody => with_type(json, broken(r#"{"id":"ROBOT1.0_"#)),
+            // Never sent: the connection is cut first.
+            Self::ResetBeforeHeaders { .. } => Response::new(Body::empty()),
+            Self::ResetBeforeBody => with_type(json, broken("", cutter)),
+            Self::ResetMidBody => with_type(json, broken(r#"{"id":"ROBOT1.0_"#, cutter)),
             Self::Unauthorized { code } => unauthorized(*code).into_response(),
             Self::RateLimited { retry_after } => {
                 let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, 22009, "msg limit exceed");
@@ -176,20 +171,29 @@ impl Fault {
         Some(answer)
     }
 
-    /// How long nothing is heard after the call was done.
+    /// What the client hears of the answer.
     #[must_use]
-    pub const fn silence(&self) -> Duration {
+    pub(super) const fn delivery(&self) -> Delivery {
         match self {
-            Self::ApplyThenTimeout { ms } => Duration::from_millis(*ms),
-            _ => Duration::ZERO,
+            Self::ApplyThenTimeout { ms } => Delivery::Late(Duration::from_millis(*ms)),
+            Self::ResetBeforeHeaders { .. } => Delivery::Never,
+            Self::ResetBeforeBody | Self::ResetMidBody => Delivery::Partly,
+            _ => Delivery::Whole,
         }
     }
+}
 
-    /// The status that the client gets to see; none where the connection ends first.
-    #[must_use]
-    pub const fn is_cut(&self) -> bool {
-        matches!(self, Self::ResetBeforeHeaders { .. } | Self::ResetBeforeBody | Self::ResetMidBody)
-    }
+/// What a client hears of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// All of it.
+    Whole,
+    /// All of it, after so long.
+    Late(Duration),
+    /// Its beginning, then the connection is reset.
+    Partly,
+    /// Nothing: the connection is reset.
+    Never,
 }
 
 fn unauthorized(code: u32) -> ApiError {
@@ -210,21 +214,17 @@ fn with_type(kind: HeaderValue, body: Body) -> Response {
     response
 }
 
-/// A body that breaks off after `start`. The pause lets the server send what it has: an error right
-/// away would take the headers with it.
-fn broken(start: &'static str) -> Body {
+/// A body that breaks off after `start`, in a reset of the connection. The pause lets the server send
+/// what it has: a reset right away would take the headers with it.
+fn broken(start: &'static str, cutter: Cutter) -> Body {
     const PAUSE: Duration = Duration::from_millis(20);
-    let steps = stream::unfold(0, move |step| async move {
-        match step {
-            0 if !start.is_empty() => Some((Ok(Bytes::from_static(start.as_bytes())), 1)),
-            0 | 1 => {
-                tokio::time::sleep(PAUSE).await;
-                Some((Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)), 2))
-            }
-            _ => None,
-        }
-    });
-    Body::from_stream(steps)
+    let reset = async move {
+        tokio::time::sleep(PAUSE).await;
+        cutter.cut();
+        std::future::pending::<Result<Bytes, Infallible>>().await
+    };
+    let start = (!start.is_empty()).then(|| Ok(Bytes::from_static(start.as_bytes())));
+    Body::from_stream(stream::iter(start).chain(stream::once(reset)))
 }
 
 /// So many blanks before an empty object: valid, and made as it is read.

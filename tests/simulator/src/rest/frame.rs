@@ -13,12 +13,14 @@ use qqrelay_proto::id::{AppId, Scene};
 
 use super::answer::Seen;
 use super::caller::Caller;
-use super::fault::{Effect, Fault};
+use super::fault::{Delivery, Effect, Fault};
 use crate::error::ApiError;
 use crate::faults::Occasion;
 use crate::journal::Entry;
 use crate::platform::Platform;
+use crate::rules::Refusal;
 use crate::rules::rates::Route;
+use crate::wire::Cutter;
 
 /// Serves one call.
 pub(super) async fn around(
@@ -67,7 +69,8 @@ async fn strike(
         Fault::Audit { mode } => caller.audit = Some(mode),
         _ => {}
     }
-    let Some(answer) = fault.answer() else {
+    let cutter = request.extensions().get::<Cutter>().cloned().unwrap_or_default();
+    let Some(answer) = fault.answer(cutter.clone()) else {
         return note.answered(serve(request, caller, next).await);
     };
     if fault.effect() == Effect::Applied {
@@ -75,9 +78,25 @@ async fn strike(
         let right = serve(request, caller, next).await;
         note.seen = right.extensions().get::<Seen>().cloned();
     }
-    let answer = if fault.is_cut() { note.cut(answer) } else { note.answered(answer) };
-    tokio::time::sleep(fault.silence()).await;
-    answer
+    match fault.delivery() {
+        Delivery::Whole => note.answered(answer),
+        Delivery::Late(silence) => {
+            let answer = note.answered(answer);
+            tokio::time::sleep(silence).await;
+            answer
+        }
+        Delivery::Partly => note.cut(answer),
+        Delivery::Never => {
+            drop(note.cut(answer));
+            cutter.cut();
+            std::future::pending().await
+        }
+    }
+}
+
+/// Answers a path that does not exist.
+pub async fn unknown_route(State(platform): State<Arc<Platform>>, request: Request) -> Response {
+    Note::new(&platform, &request).answered(Refusal::NoSuchApi.into_response())
 }
 
 /// Counts a call that has no rate of its own, by its method and path pattern.

@@ -29,19 +29,19 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post, put};
 
-pub use self::fault::{Effect, Fault, HangUp};
+pub use self::fault::{Effect, Fault};
+pub use self::frame::unknown_route;
 pub use self::state::RestState;
 use crate::platform::Platform;
 use crate::rules::Refusal;
 
-/// Every route of the REST side, and the answer to those that do not exist.
+/// Every route of the REST side; [`unknown_route`] answers those that do not exist.
 pub fn router(platform: &Arc<Platform>) -> Router<Arc<Platform>> {
     // Base64 is 4/3 of what it holds; the rest is for the other members.
     let body_bytes = platform.config.limits.content.upload_bytes / 3 * 4 + (1 << 20);
     Router::new()
         .merge(metered())
         .merge(counted())
-        .fallback(async || Refusal::NoSuchApi)
         .method_not_allowed_fallback(async || Refusal::BadMethod)
         .layer(DefaultBodyLimit::max(body_bytes))
         .layer(from_fn_with_state(Arc::clone(platform), frame::around))
