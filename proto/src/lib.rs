@@ -21,6 +21,7 @@ pub mod intent;
 pub mod lease;
 pub mod ledger;
 mod lenient;
+pub mod limits;
 pub mod opcode;
 pub mod outcome;
 pub mod outgoing;
