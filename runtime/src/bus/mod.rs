@@ -5,13 +5,16 @@
 //! answer that did not come is [`Refusal::Unknown`], and what follows from it is the chain's to
 //! decide (`qqrelay_proto::chain`), never the bus's.
 
+pub mod embedded;
+
+use std::fmt;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use qqrelay_proto::record::{Record, Stored};
-use qqrelay_proto::subject::{Lane, Partition};
+use qqrelay_proto::subject::{self, Lane, Partition};
 
 /// What is fixed when a log is created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,6 +221,9 @@ pub trait Feed: Send {
     fn ack(&mut self, position: Position);
 }
 
+/// Most records of a batch: one more than the largest window.
+pub const BATCH_MAX: usize = 1000;
+
 /// Pieces of one stream that a lane may have out unacknowledged.
 pub const UNACKED_MAX: usize = 4096;
 
@@ -250,6 +256,15 @@ pub enum WorkStream {
     Events(Partition),
     /// Commands.
     Commands,
+}
+
+impl fmt::Display for WorkStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Events(partition) => f.write_str(&partition.stream()),
+            Self::Commands => f.write_str(subject::COMMANDS),
+        }
+    }
 }
 
 /// What to read of the event log.

@@ -1,5 +1,6 @@
 //! What can go wrong with the file: when it is opened, and for one operation.
 
+use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +26,28 @@ pub enum StoreError {
     /// an answer may be stored.
     #[error("the store is closed")]
     Closed,
+}
+
+impl StoreError {
+    /// Whether it was for want of room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let Self::NotStored(cause) = self else { return false };
+        matches!(&**cause, redb::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull)
+    }
+
+    /// The error and what led to it, in one line.
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
 }
 
 /// Why the file cannot be opened.

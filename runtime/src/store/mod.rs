@@ -111,25 +111,35 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&WriteTransaction) -> Result<T, redb::Error> + Send + 'static,
     {
-        self.submit_sized(0, change).await
+        self.submit_then(0, change, |_| {}).await
     }
 
     /// As [`Store::submit`], for a change that carries `bytes` with it while it waits.
     ///
+    /// `then` sees the value once it is on disk, on the writer's thread and before anybody else
+    /// hears of it, also when the future was dropped. It must not wait.
+    ///
     /// # Errors
     ///
     /// As [`Store::submit`].
-    pub async fn submit_sized<T, F>(&self, bytes: usize, change: F) -> Result<T, StoreError>
+    pub async fn submit_then<T, F, G>(
+        &self,
+        bytes: usize,
+        change: F,
+        then: G,
+    ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&WriteTransaction) -> Result<T, redb::Error> + Send + 'static,
+        G: FnOnce(&T) + Send + 'static,
     {
         let share = bytes.clamp(OPERATION_BYTES, WAITING_BYTES);
         let share = u32::try_from(share).expect("the bound is far below 4 GiB");
         let room = Arc::clone(&self.room).acquire_many_owned(share).await;
         let room = room.expect("the semaphore is never closed");
         let (answer, answered) = oneshot::channel();
-        self.post(Box::new(Change { change: Some(change), value: None, answer, _room: room }))?;
+        let change = Change { change: Some(change), value: None, then, answer, _room: room };
+        self.post(Box::new(change))?;
         // The writer answers everything it takes; a lost answer means that it ended on the way.
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
@@ -236,17 +246,19 @@ pub enum Swept {
 }
 
 /// An operation made of a closure and somebody who waits.
-struct Change<T, F> {
+struct Change<T, F, G> {
     change: Option<F>,
     value: Option<T>,
+    then: G,
     answer: oneshot::Sender<Result<T, StoreError>>,
     _room: OwnedSemaphorePermit,
 }
 
-impl<T, F> Operation for Change<T, F>
+impl<T, F, G> Operation for Change<T, F, G>
 where
     T: Send,
     F: FnOnce(&WriteTransaction) -> Result<T, redb::Error> + Send,
+    G: FnOnce(&T) + Send,
 {
     fn apply(&mut self, tx: &WriteTransaction) -> Result<(), redb::Error> {
         let change = self.change.take().expect("an operation is applied once");
@@ -255,8 +267,12 @@ where
     }
 
     fn settle(self: Box<Self>, outcome: Result<(), StoreError>) {
-        let Self { value, answer, .. } = *self;
-        let value = || value.expect("a commit follows only when all were applied");
-        let _ = answer.send(outcome.map(|()| value())); // nobody may be waiting any more
+        let Self { value, then, answer, .. } = *self;
+        let outcome = outcome.map(|()| {
+            let value = value.expect("a commit follows only when all were applied");
+            then(&value);
+            value
+        });
+        let _ = answer.send(outcome); // nobody may be waiting any more
     }
 }

@@ -131,25 +131,10 @@ impl Writer {
             }
             (Committed::Failed(error), Health::Failing) => Err(error),
             (Committed::Failed(error), Health::Good) => {
-                tracing::error!(error = %Chain(&error), "the store cannot commit");
+                tracing::error!(error = error.with_causes(), "the store cannot commit");
                 self.health = Health::Failing;
                 Err(error)
             }
         }
-    }
-}
-
-/// An error with its causes, for the log.
-struct Chain<'a>(&'a StoreError);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = std::error::Error::source(self.0);
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }

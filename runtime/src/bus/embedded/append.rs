@@ -1,0 +1,269 @@
+//! Appending to the log: the queue in front of the writer, and what it does with it.
+//!
+//! All that waits goes into one operation, so that a window costs one look at the log's end and one
+//! entry per chain, however many records it has.
+
+use std::collections::{BTreeMap, HashMap};
+use std::mem;
+use std::sync::Arc;
+
+use qqrelay_proto::record::{Record, Stored};
+use redb::WriteTransaction;
+use tokio::sync::{mpsc, oneshot};
+
+use super::recent::Entry;
+use super::record::{self, Filing};
+use super::shared::{Shared, lock};
+use super::table::{EVENTS, Extents, TAILS};
+use crate::bus::{Answer, Extent, Refusal};
+use crate::store::{Operation, StoreError};
+
+/// A record that is ready to be stored.
+pub(super) struct Prepared {
+    pub(super) record: Record,
+    pub(super) filing: Filing,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Something to append to a partition, named by its index.
+pub(super) enum Append {
+    /// Only as this number.
+    One { partition: usize, number: u64, record: Prepared, answers: mpsc::UnboundedSender<Answer> },
+    /// All or none, behind whatever is there.
+    Batch {
+        partition: usize,
+        records: Vec<Prepared>,
+        answer: oneshot::Sender<Result<u64, Refusal>>,
+    },
+}
+
+/// What waits for the writer. Whoever adds to it bounds what he has in it.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: Vec<Append>,
+    /// Whether the writer knows that there is something.
+    told: bool,
+}
+
+/// Adds something to what the writer takes next.
+pub(super) fn enqueue(shared: &Arc<Shared>, append: Append) {
+    let mut queue = lock(&shared.queue);
+    queue.waiting.push(append);
+    if !mem::replace(&mut queue.told, true) {
+        drop(queue);
+        let appends = Appends { shared: Arc::clone(shared), stage: Stage::Waiting };
+        // A closed store drops it, which answers everybody.
+        let _ = shared.store.post(Box::new(appends));
+    }
+}
+
+fn take(shared: &Shared) -> Vec<Append> {
+    let mut queue = lock(&shared.queue);
+    queue.told = false;
+    mem::take(&mut queue.waiting)
+}
+
+/// Everything that waited when the writer came to it.
+struct Appends {
+    shared: Arc<Shared>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// What there is to do is still in the queue.
+    Waiting,
+    Applied(Vec<Tried>),
+    Settled,
+}
+
+/// An append before the commit.
+enum Tried {
+    One { number: u64, fate: Fate, answers: mpsc::UnboundedSender<Answer> },
+    Batch { entries: Vec<Arc<Entry>>, answer: oneshot::Sender<Result<u64, Refusal>> },
+}
+
+enum Fate {
+    Fits(Arc<Entry>),
+    Mismatch,
+    /// The file failed before it was its turn.
+    Untried,
+}
+
+impl Tried {
+    fn not(append: Append) -> Self {
+        match append {
+            Append::One { number, answers, .. } => {
+                Self::One { number, fate: Fate::Untried, answers }
+            }
+            Append::Batch { answer, .. } => Self::Batch { entries: Vec::new(), answer },
+        }
+    }
+
+    fn entries(&self) -> &[Arc<Entry>] {
+        match self {
+            Self::One { fate: Fate::Fits(entry), .. } => std::slice::from_ref(entry),
+            Self::One { .. } => &[],
+            Self::Batch { entries, .. } => entries,
+        }
+    }
+}
+
+impl Operation for Appends {
+    fn apply(&mut self, tx: &WriteTransaction) -> Result<(), redb::Error> {
+        let mut waiting = take(&self.shared).into_iter();
+        let mut tried = Vec::with_capacity(waiting.len());
+        let outcome = write(&self.shared, tx, &mut waiting, &mut tried);
+        tried.extend(waiting.map(Tried::not)); // none are left unless the file failed
+        self.stage = Stage::Applied(tried);
+        outcome
+    }
+
+    fn settle(mut self: Box<Self>, outcome: Result<(), StoreError>) {
+        let tried = match mem::replace(&mut self.stage, Stage::Settled) {
+            Stage::Applied(tried) => tried,
+            Stage::Waiting | Stage::Settled => untried(&self.shared),
+        };
+        match &outcome {
+            Ok(()) => show(&self.shared, &tried),
+            Err(StoreError::Unknown(_)) => suspect(&self.shared, &tried),
+            Err(_) => {}
+        }
+        answer(tried, outcome.map_err(Refusal::from));
+    }
+}
+
+impl Drop for Appends {
+    fn drop(&mut self) {
+        let tried = match mem::replace(&mut self.stage, Stage::Settled) {
+            Stage::Settled => return,
+            Stage::Applied(tried) => tried,
+            Stage::Waiting => untried(&self.shared),
+        };
+        answer(tried, Err(Refusal::from(StoreError::Closed)));
+    }
+}
+
+fn untried(shared: &Shared) -> Vec<Tried> {
+    take(shared).into_iter().map(Tried::not).collect()
+}
+
+/// Puts what fits behind the log's end.
+fn write(
+    shared: &Shared,
+    tx: &WriteTransaction,
+    waiting: &mut impl Iterator<Item = Append>,
+    tried: &mut Vec<Tried>,
+) -> Result<(), redb::Error> {
+    let now_ms = shared.store.now().0;
+    let mut events = tx.open_table(EVENTS)?;
+    let mut extents = Extents::open(tx)?;
+    let mut reach = BTreeMap::<usize, Extent>::new();
+    let mut insert = |partition: usize, extent: &mut Extent, prepared: Prepared| {
+        let Prepared { record, filing, mut bytes } = prepared;
+        let number = extent.last + 1;
+        record::stamp(&mut bytes, now_ms);
+        events.insert((shared.key(partition).0, number), bytes.as_slice())?;
+        extent.last = number;
+        extent.bytes += bytes.len() as u64;
+        let stored = Stored { number, at_ms: now_ms, record };
+        Ok::<_, redb::Error>(Arc::new(Entry { partition, filing, stored }))
+    };
+    for append in waiting {
+        let (Append::One { partition, .. } | Append::Batch { partition, .. }) = append;
+        let extent = match reach.entry(partition) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(new) => {
+                new.insert(extents.of(shared.key(partition))?)
+            }
+        };
+        match append {
+            Append::One { number, record, answers, .. } => {
+                let fits = number == extent.last + 1;
+                let entry = fits.then(|| insert(partition, extent, record)).transpose();
+                let (fate, outcome) = match entry {
+                    Ok(Some(entry)) => (Fate::Fits(entry), Ok(())),
+                    Ok(None) => (Fate::Mismatch, Ok(())),
+                    Err(error) => (Fate::Untried, Err(error)),
+                };
+                tried.push(Tried::One { number, fate, answers });
+                outcome?;
+            }
+            Append::Batch { records, answer, .. } => {
+                let entries: Result<Vec<_>, _> =
+                    records.into_iter().map(|record| insert(partition, extent, record)).collect();
+                let (entries, outcome) = match entries {
+                    Ok(entries) => (entries, Ok(())),
+                    Err(error) => (Vec::new(), Err(error)),
+                };
+                tried.push(Tried::Batch { entries, answer });
+                outcome?;
+            }
+        }
+    }
+    for (partition, extent) in reach {
+        extents.set(shared.key(partition), extent)?;
+    }
+    let stored = tried.iter().flat_map(Tried::entries);
+    let newest: HashMap<&str, u64> =
+        stored.map(|entry| (entry.chain(), entry.stored.number)).collect();
+    let mut tails = tx.open_table(TAILS)?;
+    for (chain, number) in newest {
+        tails.insert(chain, number)?;
+    }
+    Ok(())
+}
+
+/// Shows what is committed to those who follow the log.
+fn show(shared: &Shared, tried: &[Tried]) {
+    let mut work = BTreeMap::<_, u64>::new();
+    for entry in tried.iter().flat_map(Tried::entries) {
+        lock(&shared.recent[entry.partition]).push(Arc::clone(entry));
+        if let Some(lane) = entry.filing.lane {
+            work.insert((lane, entry.partition), entry.stored.number);
+        }
+    }
+    for ((lane, partition), number) in work {
+        shared.lane(lane).add_event(partition, number);
+    }
+    shared.written.send_replace(());
+}
+
+/// Lets every lane look in the file for what may have been stored.
+fn suspect(shared: &Shared, tried: &[Tried]) {
+    for entry in tried.iter().flat_map(Tried::entries) {
+        for lane in &shared.lanes {
+            lane.add_event(entry.partition, entry.stored.number);
+        }
+    }
+}
+
+fn answer(tried: Vec<Tried>, outcome: Result<(), Refusal>) {
+    // Whoever asked may be gone; then nobody wants to know.
+    for tried in tried {
+        match tried {
+            Tried::One { number, fate, answers } => {
+                let _ = answers.send(match (fate, &outcome) {
+                    (Fate::Mismatch, _) => Answer::Refused { number, refusal: Refusal::Mismatch },
+                    (Fate::Fits(_) | Fate::Untried, Err(refusal)) => {
+                        Answer::Refused { number, refusal: refusal.clone() }
+                    }
+                    (Fate::Fits(_) | Fate::Untried, Ok(())) => Answer::Stored { number },
+                });
+            }
+            Tried::Batch { entries, answer } => {
+                let last = entries.last().map_or(0, |entry| entry.stored.number);
+                let _ = answer.send(outcome.clone().map(|()| last));
+            }
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let text = error.with_causes();
+        match error {
+            StoreError::NotStored(_) | StoreError::Unreadable(_) => Self::Busy(text),
+            StoreError::Unknown(_) | StoreError::Closed => Self::Unknown(text),
+        }
+    }
+}
