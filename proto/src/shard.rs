@@ -77,6 +77,8 @@ pub enum Blocked {
     Closed(CloseCode),
     /// IDENTIFY was refused several times: an intent is probably not granted.
     IdentifyRefused,
+    /// READY named another bot than before.
+    OtherBot,
 }
 
 impl Blocked {
@@ -86,6 +88,7 @@ impl Blocked {
         match self {
             Self::Closed(code) => code.label(),
             Self::IdentifyRefused => "identify_refused",
+            Self::OtherBot => "other_bot",
         }
     }
 }
@@ -219,6 +222,12 @@ impl Shard {
     /// The socket was left for a reason of ours: the session is resumed on another.
     pub fn left(&mut self, now: Instant, jitter: f64) {
         self.not_before = self.pace.ended(now, Manner::Trouble, jitter);
+    }
+
+    /// What came over the socket cannot be ours: nothing of it is used, and a person must look.
+    pub fn refuse(&mut self, now: Instant, why: Blocked) {
+        self.not_before = now + PROBE;
+        self.blocked = Some(why);
     }
 
     fn next(&mut self, ending: Ending, jitter: f64) -> Next {
