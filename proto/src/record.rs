@@ -153,7 +153,7 @@ impl Headers {
 /// Percent-encodes what may not stand in a header, as the CloudEvents NATS binding asks.
 fn encode(text: &str) -> Cow<'_, str> {
     let plain = |byte: &u8| matches!(byte, 0x21..=0x7E if !matches!(byte, b'"' | b'%'));
-    if text.as_bytes().iter().all(|byte| plain(byte)) {
+    if text.as_bytes().iter().all(plain) {
         return Cow::Borrowed(text);
     }
     let mut encoded = String::with_capacity(text.len() + 16);

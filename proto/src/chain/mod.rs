@@ -295,7 +295,8 @@ impl<T> Chain<T> {
 
     /// Everything up to `number` is durable, whatever the order of the answers.
     fn stored(&mut self, number: u64) {
-        while let Some(oldest) = self.in_flight.pop_front_if(|oldest| oldest.number <= number) {
+        while self.in_flight.front().is_some_and(|oldest| oldest.number <= number) {
+            let oldest = self.in_flight.pop_front().expect("there is a front");
             self.acknowledge(oldest.number, oldest.entry);
         }
     }
