@@ -14,22 +14,23 @@ pub mod conformance;
 pub mod embedded;
 pub mod key;
 pub mod seal;
+mod terms;
 
-use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use qqrelay_proto::bucket::Quota;
-use qqrelay_proto::command::{CommandId, ReplyTo};
-use qqrelay_proto::id::{AppId, OwnerId, Scope, Seq, SessionId};
+use qqrelay_proto::command::CommandId;
+use qqrelay_proto::id::{AppId, OwnerId};
+use qqrelay_proto::identify::{Asker, Permit, StartLimit};
 use qqrelay_proto::ledger::{Claim, Right};
 use qqrelay_proto::record::Place;
 use qqrelay_proto::subject::{Lane, Source};
-use qqrelay_proto::time::UnixMs;
-use serde::{Deserialize, Serialize};
 
 pub use key::LeaseKey;
+pub use terms::{
+    Admission, Flight, GatewayAnswer, Lease, Renewal, ReplyKey, ResumeCopy, SealedToken, Sighting,
+    Taking, UNTOLD, Want,
+};
 
 /// The whole shared state, shared by everything in a process.
 #[async_trait]
@@ -217,12 +218,41 @@ pub trait State: Send + Sync + 'static {
         ttl: Duration,
     ) -> Result<Flight, StateError>;
 
-    /// The cached answer of `/gateway/bot`. Safe to repeat.
+    /// Asks for leave to send one IDENTIFY, and counts it where it may be sent. Durable before the
+    /// answer, so that no crash loop spends the day's.
+    ///
+    /// `told` is what `/gateway/bot` said, however long ago: it counts only where no budget is
+    /// known. Repeating may count twice, which errs on the safe side.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached: send none.
+    async fn permit_identify(
+        &self,
+        app: &AppId,
+        told: Option<StartLimit>,
+        asker: Asker,
+    ) -> Result<Permit, StateError>;
+
+    /// Takes in what `/gateway/bot` has just said of a bot's identifies, in a call that took this
+    /// long. Each answer once: an old one would give back what has been used since.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be reached: the budget counts on as it was.
+    async fn learn_identify(
+        &self,
+        app: &AppId,
+        limit: StartLimit,
+        took: Duration,
+    ) -> Result<(), StateError>;
+
+    /// The cached answer of `/gateway/bot`, and its age. Safe to repeat.
     ///
     /// # Errors
     ///
     /// The state cannot be reached.
-    async fn gateway(&self, app: &AppId) -> Result<Option<GatewayAnswer>, StateError>;
+    async fn gateway(&self, app: &AppId) -> Result<Option<(GatewayAnswer, Duration)>, StateError>;
 
     /// Caches an answer of `/gateway/bot` for `ttl`. Safe to repeat.
     ///
@@ -265,131 +295,6 @@ pub trait State: Send + Sync + 'static {
     ///
     /// The state cannot be reached.
     async fn forget_resume(&self, app: &AppId, source: Source) -> Result<(), StateError>;
-}
-
-/// Who holds a partition or a lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
-    /// The process.
-    pub owner: OwnerId,
-    /// Which taking this is: above that of every earlier one of the same key, never used twice.
-    pub incarnation: u64,
-    /// How often it was renewed. A watcher that sees it stand still may take the lease.
-    pub counter: u64,
-}
-
-/// What came of taking a lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Taking {
-    /// It is the taker's.
-    Taken(Lease),
-    /// Another holds it, or it moved since it was seen.
-    Held(Lease),
-}
-
-/// What came of renewing a lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Renewal {
-    /// It is held on.
-    Renewed(Lease),
-    /// It is gone, whoever has it now.
-    Lost,
-}
-
-/// One bucket that a request needs room in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Want<'a> {
-    /// Its name, unique within the bot.
-    pub bucket: &'a str,
-    /// How much it takes.
-    pub quota: Quota,
-}
-
-/// Whether a request may be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// It may, and its room is taken in every bucket.
-    Admitted,
-    /// It may not, and nothing was taken.
-    RetryAfter {
-        /// Which of the wants has the longest wait, by its place.
-        want: usize,
-        /// Ask again no sooner.
-        wait: Duration,
-    },
-}
-
-/// Whose replies are counted together: one bot's, in one place, to one message or event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReplyKey<'a> {
-    /// The bot.
-    pub app: &'a AppId,
-    /// The place.
-    pub scope: &'a Scope,
-    /// What is replied to.
-    pub to: &'a ReplyTo,
-}
-
-/// Whether an event is new.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sighting {
-    /// It is, or the same source had it and did not say that it is stored.
-    First,
-    /// Another source had it a moment ago and has not said that it is stored. Ask again soon; who
-    /// cannot wait stores it too.
-    Pending,
-    /// The log has it.
-    Again(Place),
-}
-
-/// An access token as it may be stored: see [`seal`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SealedToken {
-    /// When it stops to work.
-    pub expires_at: UnixMs,
-    /// What [`seal::Seal::seal`] made of it.
-    pub sealed: Bytes,
-}
-
-/// Who fetches a bot's token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flight {
-    /// The one who asked.
-    Ours,
-    /// Another, and it will be in [`State::token`] soon.
-    Anothers,
-}
-
-/// What `/gateway/bot` answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GatewayAnswer {
-    /// Where to connect.
-    pub url: String,
-    /// Recommended number of shards.
-    pub shards: u16,
-    /// When it was asked, by the clock of whoever asked.
-    pub at: UnixMs,
-}
-
-/// A copy of where a source would resume.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResumeCopy {
-    /// The session.
-    pub session: SessionId,
-    /// Its last durable sequence.
-    pub seq: Seq,
-    /// The record that holds it.
-    pub place: Place,
-    /// Whoever wrote it.
-    pub owner: OwnerId,
-    /// When.
-    pub at: UnixMs,
-}
-
-impl fmt::Debug for SealedToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SealedToken(until {})", self.expires_at)
-    }
 }
 
 /// Something the state could not do.

@@ -4,6 +4,7 @@
 //! in a test module; each rule becomes a test of its own. Rules are promises of the trait, never
 //! habits of one implementation: what may be lost over a restart is not asked for after one.
 
+pub mod identify;
 pub mod leases;
 pub mod ledger;
 pub mod limiter;
@@ -130,6 +131,12 @@ macro_rules! state_conformance {
                 what_is_stored_is_not_the_token
                 of_a_crowd_of_processes_one_fetches
                 a_flight_ends_with_its_token_or_in_time
+            }
+            identify {
+                a_crowd_of_shards_starts_as_many_as_may_start_at_once
+                a_crash_loop_cannot_spend_the_day
+                what_the_platform_said_last_counts
+                a_bot_of_which_nothing_is_known_may_identify
             }
             sessions {
                 the_gateways_answer_is_kept_over_a_restart_for_its_time

@@ -1,8 +1,7 @@
 //! What gateways tell each other about a bot's sessions.
 
-use std::time::Duration;
-
 use qqrelay_proto::id::{AppId, ShardId};
+use qqrelay_proto::identify::StartLimit;
 use qqrelay_proto::subject::Source;
 use qqrelay_proto::time::UnixMs;
 
@@ -36,19 +35,26 @@ async fn resumes(fixture: &impl Fixture, app: Option<&AppId>) -> Vec<(AppId, Sou
 
 /// The platform answers twice a minute, also to one that crashes in a circle.
 pub async fn the_gateways_answer_is_kept_over_a_restart_for_its_time(fixture: &mut impl Fixture) {
-    let answer = |shards| GatewayAnswer {
-        url: "wss://gateway.example/websocket/".to_owned(),
-        shards,
-        at: UnixMs(1_790_000_000_000),
+    let limit =
+        StartLimit { total: 1_000, remaining: 7, reset_after: seconds(60), max_concurrency: 2 };
+    let answer = |shards| {
+        let url = "wss://gateway.example/websocket/".to_owned();
+        GatewayAnswer { url, shards, limit: (shards > 1).then_some(limit) }
     };
     assert_eq!(fixture.state().gateway(&app()).await.unwrap(), None);
-    for shards in [1, 4] {
+    for shards in [4, 1, 4] {
         fixture.state().put_gateway(&app(), &answer(shards), seconds(60)).await.unwrap();
+        let (found, age) = fixture.state().gateway(&app()).await.unwrap().expect("it was put");
+        assert_eq!(found, answer(shards));
+        assert!(age < seconds(1));
     }
     fixture.reopen().await;
-    assert_eq!(fixture.state().gateway(&app()).await.unwrap(), Some(answer(4)));
+    fixture.advance(seconds(50)).await;
+    let (found, age) = fixture.state().gateway(&app()).await.unwrap().expect("it is fresh");
+    assert_eq!(found, answer(4));
+    assert!(age >= seconds(50) && age < seconds(60), "{age:?}");
     assert_eq!(fixture.state().gateway(&longer_app()).await.unwrap(), None);
-    fixture.advance(seconds(60)).await;
+    fixture.advance(seconds(10)).await;
     assert_eq!(fixture.state().gateway(&app()).await.unwrap(), None);
 }
 
@@ -83,6 +89,6 @@ pub async fn the_last_resume_copy_stands_until_it_is_forgotten(fixture: &mut imp
     fixture.state().forget_resume(&app(), shard(1)).await.unwrap();
     fixture.state().forget_resume(&app(), shard(1)).await.unwrap();
     assert_eq!(resumes(fixture, Some(&app())).await, [(app(), shard(0), copy(8))]);
-    fixture.advance(RESUME_TTL + Duration::from_secs(1)).await;
+    fixture.advance(RESUME_TTL + seconds(1)).await;
     assert_eq!(resumes(fixture, None).await, []);
 }

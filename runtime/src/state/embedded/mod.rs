@@ -9,28 +9,29 @@ mod limiter;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use qqrelay_proto::command::CommandId;
 use qqrelay_proto::id::{AppId, OwnerId};
+use qqrelay_proto::identify::{Asker, IdentifyBudget, Permit, StartLimit};
 use qqrelay_proto::ledger::{Claim, LEDGER_LIFE, Ledger, Right};
 use qqrelay_proto::record::Place;
 use qqrelay_proto::subject::{Lane, Source};
 use qqrelay_proto::time::UnixMs;
-use serde::{Deserialize, Serialize};
 
 use self::leases::Leases;
 use self::limiter::Limiter;
 use self::rows::{Ended, RowError, Rows, View};
+use self::values::{GatewayRow, ResumeRow, Seen, Tries};
 use super::{
     Admission, Flight, GatewayAnswer, Lease, LeaseKey, Renewal, ReplyKey, ResumeCopy, SealedToken,
-    Sighting, State, StateError, Taking, Want, key,
+    Sighting, State, StateError, Taking, UNTOLD, Want, key,
 };
 use crate::store::{Store, StoreError};
 
@@ -122,29 +123,6 @@ impl From<StoreError> for StateError {
             }
         }
     }
-}
-
-/// Starts and failures of one piece of work.
-#[derive(Default, Serialize, Deserialize)]
-struct Tries {
-    starts: u32,
-    failures: u32,
-}
-
-/// What is known of an event that came in.
-#[derive(Serialize, Deserialize)]
-enum Seen {
-    /// This source has it and did not say yet that it is stored.
-    By(String),
-    At(Place),
-}
-
-/// A resume copy, with the names that its key holds in escaped form.
-#[derive(Serialize, Deserialize)]
-struct ResumeRow {
-    app: AppId,
-    source: String,
-    copy: ResumeCopy,
 }
 
 #[async_trait]
@@ -289,8 +267,46 @@ impl State for Embedded {
         Ok(Flight::Ours)
     }
 
-    async fn gateway(&self, app: &AppId) -> Result<Option<GatewayAnswer>, StateError> {
-        self.find(key::gateway(app)).await
+    async fn permit_identify(
+        &self,
+        app: &AppId,
+        told: Option<StartLimit>,
+        asker: Asker,
+    ) -> Result<Permit, StateError> {
+        let key = key::identify(app);
+        let decide = move |rows: &mut Rows<'_>| {
+            let now = rows.now();
+            let known: Option<IdentifyBudget> = rows.get(&key)?;
+            let mut budget =
+                known.unwrap_or_else(|| IdentifyBudget::new(told.unwrap_or(UNTOLD), now));
+            let permit = budget.ask(asker, now);
+            rows.put(&key, &budget, key::IDENTIFY_TTL)?;
+            Ok(permit)
+        };
+        self.change(decide).await
+    }
+
+    async fn learn_identify(
+        &self,
+        app: &AppId,
+        limit: StartLimit,
+        took: Duration,
+    ) -> Result<(), StateError> {
+        let key = key::identify(app);
+        let decide = move |rows: &mut Rows<'_>| {
+            let now = rows.now();
+            let known: Option<IdentifyBudget> = rows.get(&key)?;
+            let mut budget = known.unwrap_or_else(|| IdentifyBudget::new(limit, now));
+            budget.learn(limit, now.minus(took), now);
+            rows.put(&key, &budget, key::IDENTIFY_TTL)
+        };
+        self.change(decide).await
+    }
+
+    async fn gateway(&self, app: &AppId) -> Result<Option<(GatewayAnswer, Duration)>, StateError> {
+        let row: Option<GatewayRow> = self.find(key::gateway(app)).await?;
+        let now = self.store.now();
+        Ok(row.map(|row| row.read(now)))
     }
 
     async fn put_gateway(
@@ -299,8 +315,8 @@ impl State for Embedded {
         answer: &GatewayAnswer,
         ttl: Duration,
     ) -> Result<(), StateError> {
-        let (key, answer) = (key::gateway(app), answer.clone());
-        self.change(move |rows| rows.put(&key, &answer, ttl)).await
+        let (key, row) = (key::gateway(app), GatewayRow::new(answer, self.store.now()));
+        self.change(move |rows| rows.put(&key, &row, ttl)).await
     }
 
     async fn put_resume(
@@ -310,7 +326,7 @@ impl State for Embedded {
         copy: &ResumeCopy,
     ) -> Result<(), StateError> {
         let key = key::resume(app, source);
-        let row = ResumeRow { app: app.clone(), source: source.to_string(), copy: copy.clone() };
+        let row = ResumeRow::new(app, source, copy);
         self.change(move |rows| rows.put(&key, &row, key::RESUME_TTL)).await
     }
 
@@ -320,10 +336,7 @@ impl State for Embedded {
     ) -> Result<Vec<(AppId, Source, ResumeCopy)>, StateError> {
         let prefix = key::resumes(app);
         let rows: Vec<ResumeRow> = self.look(move |view| view.all(&prefix)).await?;
-        // A source that this release does not know belongs to one that was here before.
-        let read =
-            |ResumeRow { app, source, copy }| Some((app, Source::from_str(&source).ok()?, copy));
-        Ok(rows.into_iter().filter_map(read).collect())
+        Ok(rows.into_iter().filter_map(ResumeRow::read).collect())
     }
 
     async fn forget_resume(&self, app: &AppId, source: Source) -> Result<(), StateError> {
