@@ -27,11 +27,22 @@ impl Doubling {
     pub const REST: Self =
         Self { base: Duration::from_secs(1), cap: Duration::from_secs(30), spread: Spread::Full };
 
+    /// Before a place is tried again that the platform refused for its rate without saying how
+    /// long; it sends no `Retry-After`.
+    pub const COOL_DOWN: Self =
+        Self { base: Duration::from_secs(2), cap: Duration::from_secs(60), spread: Spread::Fifth };
+
     /// Between token requests that fail.
     ///
     /// Source: PLATFORM.md, "token endpoint".
     pub const TOKEN: Self =
         Self { base: Duration::from_secs(1), cap: Duration::from_secs(60), spread: Spread::Fifth };
+
+    /// Waits of anything from nothing to `base`, doubled up to `cap`.
+    #[must_use]
+    pub const fn full(base: Duration, cap: Duration) -> Self {
+        Self { base, cap, spread: Spread::Full }
+    }
 
     /// The wait after the `failures`th failure in a row, from 1.
     #[must_use]
@@ -47,6 +58,42 @@ fn spread(delay: Duration, spread: Spread, jitter: f64) -> Duration {
     match spread {
         Spread::Full => delay.mul_f64(jitter),
         Spread::Fifth => delay.mul_f64(0.8 + 0.4 * jitter),
+    }
+}
+
+/// A bot's allowance for retries: a share of its requests, so that a platform in trouble gets
+/// little more than the usual load.
+#[derive(Debug, Clone)]
+pub struct RetryBudget {
+    percent: u32,
+    /// Hundredths of a retry.
+    credit: u32,
+}
+
+impl RetryBudget {
+    /// Hundredths of a retry that one takes.
+    const ONE: u32 = 100;
+    /// Retries that can be saved up: enough for a bot that sends little, and what it starts with.
+    const SAVED_MAX: u32 = 10 * Self::ONE;
+
+    /// A full allowance of `percent` retries in a hundred requests; none at all for 0.
+    #[must_use]
+    pub fn new(percent: u8) -> Self {
+        let credit = if percent == 0 { 0 } else { Self::SAVED_MAX };
+        Self { percent: percent.into(), credit }
+    }
+
+    /// A command is tried for the first time.
+    pub fn earn(&mut self) {
+        self.credit = (self.credit + self.percent).min(Self::SAVED_MAX);
+    }
+
+    /// Takes one retry, if one is left.
+    #[must_use]
+    pub fn spend(&mut self) -> bool {
+        let left = self.credit.checked_sub(Self::ONE);
+        self.credit = left.unwrap_or(self.credit);
+        left.is_some()
     }
 }
 
@@ -188,6 +235,22 @@ mod tests {
         assert_eq!(Doubling::TOKEN.delay(1, MIDDLE), secs(1));
         assert_eq!(Doubling::TOKEN.delay(3, MIDDLE), secs(4));
         assert_eq!(Doubling::TOKEN.delay(u32::MAX, MIDDLE), secs(60));
+    }
+
+    #[test]
+    fn retries_are_a_share_of_the_requests() {
+        let mut budget = RetryBudget::new(10);
+        let saved = std::iter::repeat_with(|| budget.spend()).take_while(|&left| left).count();
+        assert_eq!(saved, 10);
+        for _ in 0..9 {
+            budget.earn();
+            assert!(!budget.spend());
+        }
+        budget.earn();
+        assert!(budget.spend());
+        let mut none = RetryBudget::new(0);
+        (0..1_000).for_each(|_| none.earn());
+        assert!(!none.spend());
     }
 
     proptest! {

@@ -28,6 +28,7 @@ pub mod outgoing;
 pub mod profile;
 pub mod reconnect;
 pub mod record;
+pub mod reply;
 pub mod session;
 pub mod shard;
 pub mod subject;

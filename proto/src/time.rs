@@ -33,6 +33,15 @@ impl UnixMs {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// The next midnight where the platform counts its days, UTC+8.
+    #[must_use]
+    pub const fn next_platform_midnight(self) -> Self {
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        const AHEAD_MS: u64 = 8 * 60 * 60 * 1000;
+        let into_day = (self.0 % DAY_MS + AHEAD_MS) % DAY_MS;
+        Self(self.0.saturating_add(DAY_MS - into_day))
+    }
+
     /// Reads RFC 3339 text with any offset; `None` of anything else. Before 1970 is 1970.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -90,6 +99,18 @@ mod tests {
         check("1960-01-01T00:00:00Z", Some("1970-01-01T00:00:00.000Z"));
         check("2026-11-25", None);
         check("1764035220250", None);
+    }
+
+    #[test]
+    fn the_platforms_day_ends_at_midnight_in_china() {
+        let check = |text: &str, expected: &str| {
+            let time = UnixMs::parse(text).expect("a time");
+            assert_eq!(Some(time.next_platform_midnight()), UnixMs::parse(expected), "{text}");
+        };
+        check("2026-11-25T23:59:59.999+08:00", "2026-11-26T00:00:00+08:00");
+        check("2026-11-25T00:00:00+08:00", "2026-11-26T00:00:00+08:00");
+        check("2026-11-25T20:00:00Z", "2026-11-26T16:00:00Z");
+        check("1970-01-01T00:00:00Z", "1970-01-01T16:00:00Z");
     }
 
     #[test]

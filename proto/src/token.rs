@@ -114,7 +114,9 @@ impl Grant {
 /// `expires_in` is a string on the wire and a number in the documents.
 fn whole_secs(value: &Value) -> Option<i64> {
     match value {
-        Value::Number(number) => number.as_i64().or(number.as_f64().map(|secs| secs as i64)),
+        Value::Number(number) => {
+            number.as_i64().or_else(|| number.as_f64().map(|secs| secs as i64))
+        }
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     }
