@@ -1,1 +1,15 @@
-//! To be written.
+//! The process that holds sockets: every platform frame, once and in order, into the log.
+
+pub mod app;
+mod fleet;
+pub mod metrics;
+mod partition;
+mod platform;
+mod shard;
+pub mod status;
+mod thread;
+mod trouble;
+
+pub use self::app::{Drained, Gateway, Parts, StartError};
+pub use self::metrics::Metrics;
+pub use self::status::{Board, Phase, ShardStatus};

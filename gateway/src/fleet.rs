@@ -1,0 +1,98 @@
+//! Which shards there are, and in which partition each lives.
+//!
+//! A bot's shards are sent to their partitions as soon as their number is known. A bot whose number
+//! nobody can tell is asked about again and again; no other bot waits for it.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use qqrelay_proto::id::ShardId;
+use qqrelay_proto::subject::Partition;
+use qqrelay_runtime::config::Bot as BotConfig;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use crate::platform::Bot;
+
+/// Wait before the number of a bot's shards is asked for again.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Shards on their way to a partition; whoever finds no room waits.
+pub(crate) const RECRUITS: usize = 64;
+
+/// A shard for a partition.
+pub(crate) struct Recruit {
+    pub(crate) config: BotConfig,
+    pub(crate) bot: Arc<Bot>,
+    pub(crate) shard: ShardId,
+}
+
+/// The ways to all partitions.
+#[derive(Clone)]
+pub(crate) struct Posts(pub(crate) Arc<BTreeMap<Partition, mpsc::Sender<Recruit>>>);
+
+/// Finds out how many shards a bot has, and sends each to its partition.
+pub(crate) async fn enlist(config: BotConfig, bot: Arc<Bot>, posts: Posts) {
+    let count = match config.shards.number() {
+        Some(count) => count.get(),
+        None => recommended(&config, &bot).await,
+    };
+    info!(app = %config.app_id, shards = count, "bot enlisted");
+    let partitions = u8::try_from(posts.0.len()).unwrap_or(Partition::MAX);
+    for shard in ShardId::all(count) {
+        let partition = Partition::of_shard(&config.app_id, shard, partitions);
+        let recruit = Recruit { config: config.clone(), bot: bot.clone(), shard };
+        if posts.0[&partition].send(recruit).await.is_err() {
+            return; // the partition is gone: the process stops, or another has it
+        }
+    }
+}
+
+async fn recommended(config: &BotConfig, bot: &Bot) -> u16 {
+    loop {
+        match bot.gateway().await {
+            Ok(gateway) => return gateway.shards,
+            Err(error) => {
+                let app = &config.app_id;
+                warn!(%app, error = %error.in_full(), "the number of shards is not known yet");
+                sleep(ASK_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// How many threads hold partitions: as configured, else one for each core, and never more than
+/// there are partitions.
+pub(crate) fn threads(configured: Option<NonZeroU16>, cores: usize, partitions: usize) -> usize {
+    let wanted = configured.map_or(cores, |number| usize::from(number.get()));
+    wanted.clamp(1, partitions.max(1))
+}
+
+/// Deals partitions out over threads.
+pub(crate) fn deal<T>(partitions: impl IntoIterator<Item = T>, threads: usize) -> Vec<Vec<T>> {
+    let mut hands: Vec<Vec<T>> = (0..threads.max(1)).map(|_| Vec::new()).collect();
+    for (turn, partition) in partitions.into_iter().enumerate() {
+        hands[turn % threads.max(1)].push(partition);
+    }
+    hands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_no_more_than_partitions() {
+        let check = |configured, cores, partitions, expected| {
+            assert_eq!(threads(NonZeroU16::new(configured), cores, partitions), expected);
+        };
+        check(0, 2, 8, 2);
+        check(4, 2, 8, 4);
+        check(64, 2, 8, 8);
+        check(0, 2, 1, 1);
+        assert_eq!(deal(0..5, 2), [vec![0, 2, 4], vec![1, 3]]);
+    }
+}

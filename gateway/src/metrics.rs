@@ -1,0 +1,418 @@
+//! Everything the gateway counts. Call sites report facts; names, labels and units live here.
+
+use std::time::Duration;
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+use qqrelay_proto::chain::Memory;
+use qqrelay_proto::event::EventKind;
+use qqrelay_proto::id::AppId;
+use qqrelay_proto::opcode::Opcode;
+use qqrelay_proto::record::{DropReason, GapReason};
+use qqrelay_proto::subject::Partition;
+use qqrelay_runtime::bus::Refusal;
+
+use crate::status::Phase;
+
+/// Bounds of latency histograms, in seconds.
+const SECONDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// The gateway's series. Cheap to clone; every clone feeds the same registry.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    frames: IntCounterVec,
+    events: IntCounterVec,
+    bad_frames: IntCounterVec,
+    dropped: IntCounterVec,
+    replays: IntCounter,
+    duplicates: IntCounter,
+    event_lag: Histogram,
+    publish_ack: Histogram,
+    publish_inflight: IntGaugeVec,
+    publish_errors: IntCounterVec,
+    paused: IntGauge,
+    shard_state: IntGaugeVec,
+    shard_blocked: IntGaugeVec,
+    resumes: IntCounterVec,
+    identifies: IntCounterVec,
+    closes: IntCounterVec,
+    gaps: IntCounterVec,
+    heartbeat_rtt: Histogram,
+    takeovers: IntCounterVec,
+    partitions_lost: IntCounter,
+}
+
+/// How an IDENTIFY or RESUME went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It was written to the socket.
+    Sent,
+    /// READY, or RESUMED or a replayed frame, came.
+    Live,
+    /// The socket ended before.
+    Failed,
+}
+
+impl Outcome {
+    const ALL: [Self; 3] = [Self::Sent, Self::Live, Self::Failed];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Live => "live",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Metrics {
+    /// Registers every series, each at zero.
+    ///
+    /// # Errors
+    ///
+    /// Two series share a name, which is a mistake in this file.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let metrics = Self {
+            frames: counters("frames_total", "Frames received, by opcode.", "op")?,
+            events: counters("events_total", "Events given to the log, by kind.", "kind")?,
+            bad_frames: counters(
+                "bad_frames_total",
+                "Frames that could not be read, by what is wrong with them.",
+                "reason",
+            )?,
+            dropped: counters(
+                "dropped_total",
+                "Dispatches whose place in the log says only why they are not there.",
+                "reason",
+            )?,
+            replays: counter("replays_total", "Dispatches that the log had already.")?,
+            duplicates: counter(
+                "duplicates_total",
+                "Events pushed again under a new sequence, stored as duplicates.",
+            )?,
+            event_lag: histogram(
+                "event_lag_seconds",
+                "From the platform's time of an event to its handing over to the log.",
+            )?,
+            publish_ack: histogram(
+                "publish_ack_seconds",
+                "From receiving a frame to the log's acknowledgement.",
+            )?,
+            publish_inflight: gauges(
+                "publish_inflight",
+                "Records published and not acknowledged.",
+                &["partition"],
+            )?,
+            publish_errors: counters(
+                "publish_errors_total",
+                "Records the log did not take, by reason.",
+                "reason",
+            )?,
+            paused: gauge(
+                "shards_paused",
+                "Shards that have stopped reading because the log has no room.",
+            )?,
+            shard_state: gauges("shard_state", "1 for the state a shard is in.", SHARD_STATE)?,
+            shard_blocked: gauges(
+                "shard_blocked",
+                "1 for the reason why a shard is parked.",
+                &["app", "shard", "blocked_reason"],
+            )?,
+            resumes: counters("resumes_total", "RESUMEs, by what came of them.", "outcome")?,
+            identifies: counters(
+                "identifies_total",
+                "IDENTIFYs, by what came of them.",
+                "outcome",
+            )?,
+            closes: counters("closes_total", "Sockets closed from outside, by code.", "code")?,
+            gaps: counters("gaps_total", "Gap records, by reason.", "reason")?,
+            heartbeat_rtt: histogram(
+                "heartbeat_rtt_seconds",
+                "From a heartbeat to its acknowledgement.",
+            )?,
+            takeovers: counters("takeovers_total", "Partitions taken, by cause.", "cause")?,
+            partitions_lost: counter("partitions_lost_total", "Partitions given up to others.")?,
+        };
+        metrics.start_at_zero();
+        metrics.expose(registry)?;
+        Ok(metrics)
+    }
+
+    fn start_at_zero(&self) {
+        for &kind in EventKind::ALL {
+            self.events.with_label_values(&[kind.as_str()]);
+        }
+        for reason in GapReason::ALL {
+            self.gaps.with_label_values(&[reason.as_str()]);
+        }
+        for reason in [DropReason::TooLarge, DropReason::Unreadable, DropReason::Refused] {
+            self.dropped.with_label_values(&[drop_label(reason)]);
+        }
+        for outcome in Outcome::ALL {
+            self.resumes.with_label_values(&[outcome.label()]);
+            self.identifies.with_label_values(&[outcome.label()]);
+        }
+        for reason in REFUSALS {
+            self.publish_errors.with_label_values(&[reason]);
+        }
+        for memory in [Memory::Kept, Memory::Forgotten, Memory::LogLost] {
+            self.takeovers.with_label_values(&[cause(memory)]);
+        }
+    }
+
+    fn expose(&self, registry: &Registry) -> prometheus::Result<()> {
+        for counters in [
+            &self.frames,
+            &self.events,
+            &self.bad_frames,
+            &self.dropped,
+            &self.publish_errors,
+            &self.resumes,
+            &self.identifies,
+            &self.closes,
+            &self.gaps,
+            &self.takeovers,
+        ] {
+            registry.register(Box::new(counters.clone()))?;
+        }
+        for counter in [&self.replays, &self.duplicates, &self.partitions_lost] {
+            registry.register(Box::new(counter.clone()))?;
+        }
+        for histogram in [&self.event_lag, &self.publish_ack, &self.heartbeat_rtt] {
+            registry.register(Box::new(histogram.clone()))?;
+        }
+        for gauges in [&self.publish_inflight, &self.shard_state, &self.shard_blocked] {
+            registry.register(Box::new(gauges.clone()))?;
+        }
+        registry.register(Box::new(self.paused.clone()))
+    }
+
+    /// The series of one partition's owner.
+    pub(crate) fn partition(&self, partition: Partition) -> PartitionMetrics {
+        PartitionMetrics {
+            in_flight: self.publish_inflight.with_label_values(&[&partition.to_string()]),
+            metrics: self.clone(),
+        }
+    }
+
+    /// The series of one shard.
+    pub(crate) fn shard(&self, app: &AppId, shard: String) -> ShardMetrics {
+        let events = EventKind::ALL
+            .iter()
+            .map(|kind| (*kind, self.events.with_label_values(&[kind.as_str()])));
+        ShardMetrics {
+            events: events.collect(),
+            dispatches: self.frames.with_label_values(&[Opcode::Dispatch.label()]),
+            app: app.clone(),
+            shard,
+            metrics: self.clone(),
+        }
+    }
+}
+
+/// What a partition's owner counts.
+#[derive(Debug, Clone)]
+pub(crate) struct PartitionMetrics {
+    in_flight: IntGauge,
+    metrics: Metrics,
+}
+
+impl PartitionMetrics {
+    /// So many records are published and not acknowledged.
+    pub(crate) fn in_flight(&self, records: usize) {
+        self.in_flight.set(i64::try_from(records).unwrap_or(i64::MAX));
+    }
+
+    /// The log acknowledged a frame's record, this long after it came.
+    pub(crate) fn stored(&self, took: Duration) {
+        self.metrics.publish_ack.observe(took.as_secs_f64());
+    }
+
+    /// The log refused a record.
+    pub(crate) fn refused(&self, refusal: &Refusal) {
+        let reason = match refusal {
+            Refusal::Mismatch => REFUSALS[0],
+            Refusal::Never(_) => REFUSALS[1],
+            Refusal::Busy(_) => REFUSALS[2],
+            Refusal::Forbidden(_) => REFUSALS[3],
+            Refusal::Unknown(_) => REFUSALS[4],
+        };
+        self.metrics.publish_errors.with_label_values(&[reason]).inc();
+    }
+
+    /// An event came again under a new sequence.
+    pub(crate) fn repeated(&self) {
+        self.metrics.duplicates.inc();
+    }
+
+    /// The partition was taken.
+    pub(crate) fn taken(&self, memory: Memory) {
+        self.metrics.takeovers.with_label_values(&[cause(memory)]).inc();
+    }
+
+    /// The partition was given up.
+    pub(crate) fn lost(&self) {
+        self.metrics.partitions_lost.inc();
+    }
+}
+
+/// What a shard counts; what is counted for every frame is looked up once.
+#[derive(Debug, Clone)]
+pub(crate) struct ShardMetrics {
+    events: Vec<(EventKind, IntCounter)>,
+    dispatches: IntCounter,
+    app: AppId,
+    shard: String,
+    metrics: Metrics,
+}
+
+impl ShardMetrics {
+    /// A frame came.
+    pub(crate) fn frame(&self, op: Opcode) {
+        if op == Opcode::Dispatch {
+            self.dispatches.inc();
+        } else {
+            self.metrics.frames.with_label_values(&[op.label()]).inc();
+        }
+    }
+
+    /// A frame could not be read.
+    pub(crate) fn bad_frame(&self, reason: &'static str) {
+        self.metrics.bad_frames.with_label_values(&[reason]).inc();
+    }
+
+    /// An event is handed to the log, `lag` after the platform's time of it.
+    pub(crate) fn event(&self, kind: EventKind, lag: Option<Duration>) {
+        if let Some((_, counter)) = self.events.get(kind as usize) {
+            counter.inc();
+        }
+        if let Some(lag) = lag {
+            self.metrics.event_lag.observe(lag.as_secs_f64());
+        }
+    }
+
+    /// A dispatch leaves only its reason in the log.
+    pub(crate) fn dropped(&self, reason: DropReason) {
+        self.metrics.dropped.with_label_values(&[drop_label(reason)]).inc();
+    }
+
+    /// A dispatch was there already.
+    pub(crate) fn replayed(&self) {
+        self.metrics.replays.inc();
+    }
+
+    /// A gap goes to the log.
+    pub(crate) fn gap(&self, reason: GapReason) {
+        self.metrics.gaps.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// A RESUME or IDENTIFY went this way.
+    pub(crate) fn asked(&self, is_resume: bool, outcome: Outcome) {
+        let counters = if is_resume { &self.metrics.resumes } else { &self.metrics.identifies };
+        counters.with_label_values(&[outcome.label()]).inc();
+    }
+
+    /// The socket was closed from outside.
+    pub(crate) fn closed(&self, label: &'static str) {
+        self.metrics.closes.with_label_values(&[label]).inc();
+    }
+
+    /// A heartbeat was acknowledged.
+    pub(crate) fn acknowledged(&self, took: Duration) {
+        self.metrics.heartbeat_rtt.observe(took.as_secs_f64());
+    }
+
+    /// Counts the shard as paused for as long as the guard is held.
+    pub(crate) fn paused(&self) -> Paused {
+        self.metrics.paused.inc();
+        Paused(self.metrics.paused.clone())
+    }
+
+    /// The shard is in this state now.
+    pub(crate) fn phase(&self, now: Phase) {
+        for phase in Phase::ALL {
+            let labels = [self.app.as_str(), &self.shard, phase.label()];
+            self.metrics.shard_state.with_label_values(&labels).set(i64::from(phase == now));
+        }
+    }
+
+    /// The shard is parked for this reason, or for none.
+    pub(crate) fn blocked(&self, before: Option<&'static str>, now: Option<&'static str>) {
+        for (reason, value) in before.map(|it| (it, 0)).into_iter().chain(now.map(|it| (it, 1))) {
+            let labels = [self.app.as_str(), &self.shard, reason];
+            self.metrics.shard_blocked.with_label_values(&labels).set(value);
+        }
+    }
+}
+
+/// Held while a shard does not read.
+#[derive(Debug)]
+pub(crate) struct Paused(IntGauge);
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+const SHARD_STATE: &[&str] = &["app", "shard", "state"];
+const REFUSALS: [&str; 5] = ["mismatch", "never", "busy", "forbidden", "unknown"];
+
+const fn drop_label(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::TooLarge => "too_large",
+        DropReason::Unreadable => "unreadable",
+        DropReason::Refused => "refused",
+    }
+}
+
+const fn cause(memory: Memory) -> &'static str {
+    match memory {
+        Memory::Kept => "recovery",
+        Memory::Forgotten => "takeover",
+        Memory::LogLost => "log_lost",
+    }
+}
+
+fn options(name: &str, help: &str) -> Opts {
+    Opts::new(format!("qqrelay_{name}"), help)
+}
+
+fn counter(name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    IntCounter::with_opts(options(name, help))
+}
+
+fn counters(name: &str, help: &str, label: &str) -> prometheus::Result<IntCounterVec> {
+    IntCounterVec::new(options(name, help), &[label])
+}
+
+fn gauge(name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    IntGauge::with_opts(options(name, help))
+}
+
+fn gauges(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    IntGaugeVec::new(options(name, help), labels)
+}
+
+fn histogram(name: &str, help: &str) -> prometheus::Result<Histogram> {
+    Histogram::with_opts(HistogramOpts::from(options(name, help)).buckets(SECONDS.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_happened_is_a_zero_and_not_a_hole() {
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry).expect("names are unique");
+        metrics.partition(Partition::Chain(0)).in_flight(0);
+        let names: Vec<_> =
+            registry.gather().iter().map(|family| family.name().to_owned()).collect();
+        for name in ["events_total", "gaps_total", "resumes_total", "identifies_total"] {
+            assert!(names.contains(&format!("qqrelay_{name}")), "{name} in {names:?}");
+        }
+    }
+}

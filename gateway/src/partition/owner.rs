@@ -1,0 +1,546 @@
+//! The one task that writes a partition: it takes the numbers, publishes and hears the answers.
+//!
+//! The rules are [`Chain`]'s; this moves records and answers. Two tasks that share a partition
+//! would send their numbers swapped, so everything goes through this one.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::time::{Duration, Instant, SystemTime};
+
+use qqrelay_proto::chain::{
+    Chain, Entry, Input, Memory as Recalled, Output, Refused, Settings, Why,
+};
+use qqrelay_proto::id::{OwnerId, Seq, SessionId};
+use qqrelay_proto::record::{
+    Duplicate, Headers, Ownership, Place as LogPlace, Record, ResumePoint, Stored, Tail,
+};
+use qqrelay_proto::subject::{Partition, SourceSubject};
+use qqrelay_runtime::bus::{Answer, Log, Refusal};
+use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
+use tracing::{debug, error, info, warn};
+
+use super::keep::{self, Freshness};
+use super::memory::{Key, Memory, Place, REMEMBERED};
+use super::{About, Ask, Attached, Epoch, Handed, Known, Outlet, SourceIndex, Standing};
+use crate::metrics::PartitionMetrics;
+
+/// Records read at a time when the memory of ids is rebuilt.
+const REBUILD_PAGE: usize = 512;
+
+/// Most records read for it: with more in a quarter of an hour, the oldest stay unknown.
+const REBUILD_MAX: u64 = 1 << 17;
+
+/// How often sources are looked over for a resume point that retention may take.
+const KEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// Why an owner's task is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Its shards are gone and everything of theirs is durable.
+    Drained,
+    /// The partition is another's, or writing it is forbidden.
+    StoodDown(Why),
+}
+
+/// What an owner is made with.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnerSettings {
+    pub(crate) partition: Partition,
+    pub(crate) owner: OwnerId,
+    pub(crate) started: String,
+    pub(crate) window: usize,
+    pub(crate) window_bytes: usize,
+    pub(crate) answer_within: Duration,
+    pub(crate) retry_after: Duration,
+}
+
+/// A partition's writer.
+pub(crate) struct Owner {
+    partition: Partition,
+    owner: OwnerId,
+    answer_within: Duration,
+    chain: Chain<Tag>,
+    log: Box<dyn Log>,
+    outlet: Outlet,
+    sources: Vec<Source>,
+    epoch: Epoch,
+    /// A repeated event whose first record has no number yet: everything behind it waits.
+    held: Option<Handed>,
+    rebuild: Option<Rebuild>,
+    ended: Option<Ended>,
+    keep: Interval,
+    /// When the newest marker was written.
+    marked: Instant,
+    metrics: PartitionMetrics,
+}
+
+/// What the chain gives back with an acknowledgement.
+#[derive(Debug)]
+struct Tag {
+    source: Option<usize>,
+    epoch: Epoch,
+    session: Option<SessionId>,
+    seq: Seq,
+    about: Written,
+    received: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Written {
+    Event(Key),
+    Frame,
+    Gap,
+    /// `kept`, or the owner's own marker again.
+    Upkeep,
+}
+
+struct Source {
+    subject: SourceSubject,
+    standing: watch::Sender<Standing>,
+    memory: Memory,
+    freshness: Freshness,
+}
+
+/// Reading ids back, a page at a time, so that questions are answered in between.
+struct Rebuild {
+    next: u64,
+    last: u64,
+}
+
+impl Owner {
+    pub(crate) fn new(
+        settings: OwnerSettings,
+        log: Box<dyn Log>,
+        outlet: Outlet,
+        metrics: PartitionMetrics,
+    ) -> Self {
+        let OwnerSettings { partition, owner, started, window, window_bytes, .. } = settings;
+        let (answer_within, retry_after) = (settings.answer_within, settings.retry_after);
+        let chain = Chain::new(Settings {
+            partition,
+            owner: owner.clone(),
+            started,
+            window,
+            window_bytes,
+            answer_within,
+            retry_after,
+        });
+        let mut keep = interval(KEEP_EVERY);
+        keep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            partition,
+            owner,
+            answer_within,
+            chain,
+            log,
+            outlet,
+            sources: Vec::new(),
+            epoch: Epoch(0),
+            held: None,
+            rebuild: None,
+            ended: None,
+            keep,
+            marked: Instant::now(),
+            metrics,
+        }
+    }
+
+    /// Writes the partition until its shards are gone and everything is durable, or until it is
+    /// another's. Not to be dropped before: what is in flight would be unknown.
+    pub(crate) async fn run(mut self) -> Ended {
+        self.apply(Input::Take).await;
+        let mut drained = false;
+        loop {
+            if let Some(ended) = self.ended.take() {
+                return ended;
+            }
+            if drained && self.held.is_none() && self.chain.is_drained() {
+                return Ended::Drained;
+            }
+            self.release_held().await;
+            let ready = self.chain.has_room() && self.rebuild.is_none() && self.held.is_none();
+            let deadline = self.chain.deadline();
+            tokio::select! {
+                biased;
+                answer = poll_fn(|cx| self.log.poll_answer(cx)) => self.answer(answer).await,
+                Some(ask) = self.outlet.asks.recv() => self.ask(ask).await,
+                () = until(deadline) => self.apply(Input::Tick).await,
+                () = std::future::ready(()), if self.rebuild.is_some() && self.chain.is_open() => {
+                    self.rebuild_page().await;
+                }
+                handed = self.outlet.records.recv(), if ready && !drained => match handed {
+                    Some(handed) => self.hand(handed).await,
+                    None => drained = true,
+                },
+                _ = self.keep.tick() => self.look_over().await,
+            }
+            self.metrics.in_flight(self.chain.in_flight());
+        }
+    }
+
+    /// Applies an input to the chain, does what it asks for, and applies the answers to that.
+    async fn apply(&mut self, input: Input<Tag>) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            self.chain.handle(Instant::now(), input);
+            while let Some(output) = self.chain.poll() {
+                inputs.extend(self.carry_out(output).await);
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, output: Output<Tag>) -> Option<Input<Tag>> {
+        match output {
+            Output::Publish(number, record) => self.log.publish(number, record),
+            Output::ReadOwner => return Some(Input::Owner(self.read_owner().await)),
+            Output::Mark(records) => return Some(Input::Marked(self.mark(records).await)),
+            Output::ReadBefore { from, to } => {
+                return Some(Input::Before(self.read_before(from, to).await));
+            }
+            Output::Opened(recalled) => self.opened(recalled).await,
+            Output::Durable { tag, number } => self.durable(tag, number),
+            Output::StoodDown(why) => self.stood_down(why),
+        }
+        None
+    }
+
+    async fn answer(&mut self, answer: Answer) {
+        let input = match answer {
+            Answer::Stored { number } => Input::Stored(number),
+            Answer::Refused { number, refusal } => {
+                self.metrics.refused(&refusal);
+                if refusal != Refusal::Mismatch {
+                    warn!(partition = %self.partition, number, %refusal, "the log refused a record");
+                }
+                Input::Refused(number, refused(&refusal))
+            }
+            Answer::Disconnected => Input::Disconnected,
+        };
+        self.apply(input).await;
+    }
+
+    async fn ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Attach(subject, reply) => {
+                let source = self.attach(subject).await;
+                let standing = self.sources[source.0].standing.subscribe();
+                let _ = reply.send(Attached { source, standing }); // a shard that left is no loss
+            }
+            Ask::Verify(reply) => {
+                let read = Instant::now();
+                let owner = self.read_owner().await;
+                let ours = matches!(&owner, Ok(Some(marker)) if marker.owner == self.owner);
+                self.apply(Input::Owner(owner)).await;
+                if ours && self.chain.is_open() {
+                    let _ = reply.send(read);
+                }
+            }
+        }
+    }
+
+    async fn attach(&mut self, subject: SourceSubject) -> SourceIndex {
+        let index = self.sources.len();
+        self.sources.push(Source {
+            subject,
+            standing: watch::channel(Standing::Closed).0,
+            memory: Memory::default(),
+            freshness: Freshness::default(),
+        });
+        if self.chain.is_open() {
+            self.open_source(index).await;
+        }
+        SourceIndex(index)
+    }
+
+    async fn opened(&mut self, recalled: Recalled) {
+        match recalled {
+            Recalled::Kept => {
+                debug!(partition = %self.partition, "recovered; memory holds");
+                return;
+            }
+            Recalled::Forgotten => info!(partition = %self.partition, "partition taken"),
+            Recalled::LogLost => {
+                error!(partition = %self.partition, "the log lost acknowledged records");
+            }
+        }
+        self.metrics.taken(recalled);
+        self.epoch.0 += 1;
+        self.held = None;
+        self.start_rebuild().await;
+        for index in 0..self.sources.len() {
+            self.open_source(index).await;
+        }
+    }
+
+    /// Reads a source's tail and tells its shard. A log that cannot be read is tried again with
+    /// the next tick of [`KEEP_EVERY`].
+    async fn open_source(&mut self, index: usize) {
+        let filter = self.sources[index].subject.all();
+        let newest = match within(self.answer_within, self.log.last(&filter)).await {
+            Ok(newest) => newest,
+            Err(refusal) => {
+                warn!(partition = %self.partition, %refusal, "a source's tail cannot be read");
+                return;
+            }
+        };
+        let tail = Tail::of(newest.as_ref().map(|stored| &stored.record));
+        let source = &mut self.sources[index];
+        source.freshness = Freshness::of(&tail, newest.as_ref(), Instant::now(), now_ms());
+        let known = Known { epoch: self.epoch, tail, durable: None, gaps: 0 };
+        source.standing.send_replace(Standing::Open(known));
+    }
+
+    async fn start_rebuild(&mut self) {
+        self.rebuild = None;
+        for source in &mut self.sources {
+            source.memory.clear();
+        }
+        let since = now_ms().saturating_sub(REMEMBERED.as_millis() as u64);
+        match within(self.answer_within, self.first_since(since)).await {
+            Ok(Some(rebuild)) => self.rebuild = Some(rebuild),
+            Ok(None) => {}
+            Err(refusal) => {
+                warn!(partition = %self.partition, %refusal, "ids of before are not remembered");
+            }
+        }
+    }
+
+    /// Where the records of since then begin, found by halving.
+    async fn first_since(&mut self, since_ms: u64) -> Result<Option<Rebuild>, Refusal> {
+        let extent = self.log.extent().await?;
+        let all = self.partition.all();
+        let (mut from, mut to) = (extent.first, extent.last + 1);
+        while from < to {
+            let middle = from + (to - from) / 2;
+            match self.log.range(&all, middle, 1).await?.first() {
+                Some(stored) if stored.at_ms < since_ms => from = stored.number + 1,
+                _ => to = middle,
+            }
+        }
+        let next = from.max((extent.last + 1).saturating_sub(REBUILD_MAX));
+        Ok((next <= extent.last).then_some(Rebuild { next, last: extent.last }))
+    }
+
+    async fn rebuild_page(&mut self) {
+        let Some(Rebuild { next, last }) = self.rebuild else { return };
+        let all = self.partition.all();
+        let page = match within(self.answer_within, self.log.range(&all, next, REBUILD_PAGE)).await
+        {
+            Ok(page) => page,
+            Err(refusal) => {
+                warn!(partition = %self.partition, %refusal, "ids of before are not remembered");
+                Vec::new()
+            }
+        };
+        let now = Instant::now();
+        for stored in page.iter().filter(|stored| stored.number <= last) {
+            self.recall(now, stored);
+        }
+        let next = page.last().map(|stored| stored.number + 1);
+        self.rebuild = next.filter(|next| *next <= last).map(|next| Rebuild { next, last });
+    }
+
+    fn recall(&mut self, now: Instant, stored: &Stored) {
+        let Some(event) = &stored.record.headers.event else { return };
+        let subject = &stored.record.subject;
+        let source = self.sources.iter_mut().find(|source| {
+            let prefix = source.subject.to_string();
+            subject.strip_prefix(&prefix).is_some_and(|rest| rest.starts_with('.'))
+        });
+        if let Some(source) = source {
+            let key = source.memory.key(&event.id);
+            source.memory.remember(now, key, Place::Stored(stored.number));
+        }
+    }
+
+    async fn release_held(&mut self) {
+        if self.chain.has_room()
+            && let Some(handed) = self.held.take()
+        {
+            self.hand(handed).await;
+        }
+    }
+
+    async fn hand(&mut self, handed: Handed) {
+        if handed.epoch != self.epoch {
+            return; // made under a memory that is void: it comes again from the tail
+        }
+        let (index, now) = (handed.source.0, Instant::now());
+        let source = &mut self.sources[index];
+        let (record, about) = match (&handed.record.headers.event, handed.about) {
+            (Some(event), About::Event) => {
+                let key = source.memory.key(&event.id);
+                match source.memory.place(key) {
+                    None => {
+                        source.memory.remember(now, key, Place::Pending);
+                        (handed.record, Written::Event(key))
+                    }
+                    Some(Place::Stored(number)) => {
+                        self.metrics.repeated();
+                        let stream = self.partition.stream();
+                        let of = LogPlace { stream, seq: number };
+                        (duplicate(&source.subject, &handed.record, of), Written::Frame)
+                    }
+                    Some(Place::Pending) => {
+                        self.held = Some(handed);
+                        return;
+                    }
+                }
+            }
+            (_, About::Gap) => (handed.record, Written::Gap),
+            (_, About::Event | About::Session) => (handed.record, Written::Frame),
+        };
+        let tag = Tag {
+            source: Some(index),
+            epoch: handed.epoch,
+            session: handed.session,
+            seq: handed.seq,
+            about,
+            received: handed.received,
+        };
+        self.append(tag, record).await;
+    }
+
+    async fn append(&mut self, tag: Tag, mut record: Record) {
+        record.headers.owner = Some(self.owner.clone());
+        self.apply(Input::Append(Entry { tag, record })).await;
+    }
+
+    fn durable(&mut self, tag: Tag, number: u64) {
+        let Some(index) = tag.source.filter(|_| tag.epoch == self.epoch) else { return };
+        let now = Instant::now();
+        let source = &mut self.sources[index];
+        let point = tag.session.map(|session| ResumePoint { session, seq: tag.seq });
+        match tag.about {
+            Written::Event(key) => source.memory.settle(key, number),
+            Written::Frame | Written::Gap | Written::Upkeep => {}
+        }
+        source.freshness.written(now, point.as_ref(), matches!(tag.about, Written::Gap));
+        if let Written::Event(_) | Written::Frame = tag.about {
+            self.metrics.stored(now.saturating_duration_since(tag.received));
+        }
+        source.standing.send_modify(|standing| {
+            let Standing::Open(known) = standing else { return };
+            match tag.about {
+                Written::Gap => known.gaps += 1,
+                Written::Event(_) | Written::Frame => known.durable = point,
+                Written::Upkeep => {}
+            }
+        });
+    }
+
+    fn stood_down(&mut self, why: Why) {
+        match &why {
+            Why::Taken(by) => warn!(partition = %self.partition, %by, "partition is another's now"),
+            Why::Forbidden => error!(
+                partition = %self.partition,
+                "the log forbids writing: allow this user to publish {}",
+                self.partition.all()
+            ),
+        }
+        self.metrics.lost();
+        for source in &self.sources {
+            source.standing.send_replace(Standing::Closed);
+        }
+        self.ended = Some(Ended::StoodDown(why));
+    }
+
+    /// Sources whose tail could not be read, and resume points that retention may take.
+    async fn look_over(&mut self) {
+        if !self.chain.is_open() {
+            return;
+        }
+        for index in 0..self.sources.len() {
+            if *self.sources[index].standing.borrow() == Standing::Closed {
+                self.open_source(index).await;
+            }
+        }
+        let due = keep::due(self.sources.iter().map(|source| &source.freshness), Instant::now());
+        for index in due {
+            if !self.chain.has_room() {
+                return; // a busy partition is looked over again soon
+            }
+            let source = &self.sources[index];
+            let Some((point, record)) = source.freshness.kept(&source.subject) else { continue };
+            let tag = self.upkeep(Some(index), Some(point));
+            self.append(tag, record).await;
+        }
+        if self.chain.has_room() && self.marked.elapsed() >= keep::KEPT_AFTER {
+            let (tag, marker) = (self.upkeep(None, None), self.chain.marker());
+            self.append(tag, marker).await;
+            self.marked = Instant::now();
+        }
+    }
+
+    fn upkeep(&self, source: Option<usize>, point: Option<ResumePoint>) -> Tag {
+        let (session, seq) = point.map_or((None, 0), |point| (Some(point.session), point.seq));
+        let received = Instant::now();
+        Tag { source, epoch: self.epoch, session, seq, about: Written::Upkeep, received }
+    }
+
+    async fn read_owner(&mut self) -> Result<Option<Ownership>, Refused> {
+        let newest = within(self.answer_within, self.log.last(&self.partition.ownership())).await;
+        let newest = newest.map_err(|refusal| refused(&refusal))?;
+        let read = |stored: Stored| serde_json::from_slice(&stored.record.payload);
+        newest.map(read).transpose().map_err(|_| Refused::Unknown)
+    }
+
+    async fn mark(&mut self, records: Vec<Record>) -> Result<u64, Refused> {
+        self.marked = Instant::now();
+        let marked = within(self.answer_within, self.log.mark(records)).await;
+        marked.map_err(|refusal| {
+            warn!(partition = %self.partition, %refusal, "the partition could not be marked");
+            refused(&refusal)
+        })
+    }
+
+    async fn read_before(&mut self, from: u64, to: u64) -> Result<Vec<Stored>, Refused> {
+        let limit = usize::try_from(to + 1 - from).map_err(|_| Refused::Unknown)?;
+        let all = self.partition.all();
+        let read = within(self.answer_within, self.log.range(&all, from, limit)).await;
+        let mut read = read.map_err(|refusal| refused(&refusal))?;
+        read.retain(|stored| stored.number <= to);
+        Ok(read)
+    }
+}
+
+/// What an event that the log has already becomes.
+fn duplicate(source: &SourceSubject, record: &Record, of: LogPlace) -> Record {
+    let id = record.headers.event.as_ref().map_or_else(String::new, |event| event.id.to_string());
+    let payload = serde_json::to_vec(&Duplicate { of, id }).expect("a duplicate is plain data");
+    Record {
+        subject: source.duplicate(),
+        headers: Headers { event: None, ..record.headers.clone() },
+        payload: payload.into(),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Refused {
+    match refusal {
+        Refusal::Mismatch => Refused::Mismatch,
+        Refusal::Never(_) => Refused::Never,
+        Refusal::Busy(_) => Refused::Busy,
+        Refusal::Forbidden(_) => Refused::Forbidden,
+        Refusal::Unknown(_) => Refused::Unknown,
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    timeout(limit, answer).await.unwrap_or_else(|_| Err(Refusal::Unknown("time is up".to_owned())))
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}

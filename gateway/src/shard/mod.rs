@@ -1,0 +1,7 @@
+//! One shard of one bot: its session over one socket after another.
+
+mod driver;
+mod relay;
+mod socket;
+
+pub(crate) use self::driver::{Driver, DriverSettings};

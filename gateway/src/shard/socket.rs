@@ -1,0 +1,117 @@
+//! One WebSocket to the platform, with every wait and size bounded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use qqrelay_proto::close::CloseCode;
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WireCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
+};
+
+/// Allocated for each socket up front and filled on each read: the library's 128 KiB would cost
+/// twenty times the memory of an idle session.
+const READ_BUFFER: usize = 4 * 1024;
+const WRITE_BUFFER: usize = 4 * 1024;
+/// What we send is a few hundred bytes; a peer that does not read must not make us grow.
+const WRITE_BUFFER_MAX: usize = 64 * 1024;
+const FRAME_MAX: usize = 1 << 20;
+const MESSAGE_MAX: usize = 4 << 20;
+
+/// A frame that the peer does not take within this is a dead link.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
+
+/// The whole of saying goodbye.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// An open socket.
+pub(super) struct Socket {
+    inner: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+/// What came over a socket.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// A text frame.
+    Text(Utf8Bytes),
+    /// Something that is no frame of the platform's, but a sign of life.
+    Noise,
+    /// A frame larger than we take. The socket is of no use any more.
+    TooLarge,
+    /// The end, with the code if the peer said one.
+    Closed(Option<CloseCode>),
+}
+
+/// Why no socket was opened.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    /// Time was up.
+    #[error("no connection within {0:?}")]
+    Late(Duration),
+    /// It was refused or broke.
+    #[error("no connection to the gateway")]
+    Failed(#[source] Box<Error>),
+}
+
+/// The peer did not take what we sent.
+#[derive(Debug, thiserror::Error)]
+#[error("the frame could not be written")]
+pub(super) struct WriteError;
+
+impl Socket {
+    /// Connects, TLS and upgrade included, within `limit`.
+    pub(super) async fn connect(
+        url: &str,
+        tls: Arc<ClientConfig>,
+        limit: Duration,
+    ) -> Result<Self, ConnectError> {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
+            .max_write_buffer_size(WRITE_BUFFER_MAX)
+            .max_frame_size(Some(FRAME_MAX))
+            .max_message_size(Some(MESSAGE_MAX));
+        let tls = Connector::Rustls(tls);
+        let connecting = connect_async_tls_with_config(url, Some(config), true, Some(tls));
+        match timeout(limit, connecting).await {
+            Ok(Ok((inner, _))) => Ok(Self { inner }),
+            Ok(Err(error)) => Err(ConnectError::Failed(Box::new(error))),
+            Err(_) => Err(ConnectError::Late(limit)),
+        }
+    }
+
+    /// The next thing that comes. Dropping the future loses nothing.
+    pub(super) async fn receive(&mut self) -> Received {
+        match self.inner.next().await {
+            Some(Ok(Message::Text(text))) => Received::Text(text),
+            Some(Ok(Message::Close(frame))) => {
+                Received::Closed(frame.map(|frame| CloseCode(frame.code.into())))
+            }
+            Some(Ok(_)) => Received::Noise,
+            Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => Received::TooLarge,
+            Some(Err(_)) | None => Received::Closed(None),
+        }
+    }
+
+    /// Sends a text frame.
+    pub(super) async fn send(&mut self, text: String) -> Result<(), WriteError> {
+        match timeout(WRITE_WITHIN, self.inner.send(Message::text(text))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(WriteError),
+        }
+    }
+
+    /// Says goodbye with a code that leaves the session alive, then lets go of the connection.
+    pub(super) async fn close(mut self, code: u16) {
+        let frame = CloseFrame { code: WireCode::from(code), reason: Utf8Bytes::default() };
+        // A peer that is gone needs no goodbye.
+        let _ = timeout(CLOSE_WITHIN, self.inner.close(Some(frame))).await;
+    }
+}

@@ -1,0 +1,198 @@
+//! What each shard is doing, for the admin port and for whoever must know whether a bot is heard.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use qqrelay_proto::id::{AppId, Seq, SessionId, ShardId};
+use qqrelay_proto::subject::Partition;
+use serde::Serialize;
+use tokio::sync::watch;
+
+/// Where a shard is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The partition is not ours, or the log cannot be reached.
+    Waiting,
+    /// Between sockets.
+    Connecting,
+    /// A socket is open, and IDENTIFY or RESUME is under way.
+    Opening,
+    /// Events come.
+    Live,
+    /// Somebody must mend something; it is tried again rarely.
+    Parked,
+}
+
+impl Phase {
+    /// Every phase, in declaration order.
+    pub const ALL: [Self; 5] =
+        [Self::Waiting, Self::Connecting, Self::Opening, Self::Live, Self::Parked];
+
+    /// The metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Connecting => "connecting",
+            Self::Opening => "opening",
+            Self::Live => "live",
+            Self::Parked => "parked",
+        }
+    }
+}
+
+/// One shard, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShardStatus {
+    /// The bot.
+    pub app: AppId,
+    /// Which slice of its events.
+    pub shard: ShardId,
+    /// Where its records go.
+    #[serde(serialize_with = "as_text")]
+    pub partition: Partition,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Why it is parked.
+    pub blocked: Option<&'static str>,
+    /// Its session.
+    pub session: Option<SessionId>,
+    /// The newest sequence that the log holds.
+    pub durable: Option<Seq>,
+    /// When an event last came, seconds since 1970.
+    pub last_event_at: Option<u64>,
+    /// When a heartbeat was last acknowledged, seconds since 1970.
+    pub last_ack_at: Option<u64>,
+    /// RESUMEs that came to life since the process started.
+    pub resumes: u64,
+    /// IDENTIFYs that came to life since the process started.
+    pub identifies: u64,
+}
+
+fn as_text<S: serde::Serializer>(value: &Partition, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
+}
+
+/// All shards of a process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Board {
+    shards: Arc<Mutex<BTreeMap<(AppId, ShardId), ShardStatus>>>,
+    /// Bots of which at least one session is live, by their count.
+    live: watch::Sender<BTreeMap<AppId, usize>>,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self { shards: Arc::default(), live: watch::channel(BTreeMap::new()).0 }
+    }
+}
+
+impl Board {
+    /// Every shard, by bot and number.
+    #[must_use]
+    pub fn shards(&self) -> Vec<ShardStatus> {
+        self.locked().values().cloned().collect()
+    }
+
+    /// Live sessions of each bot that this process has shards of; 0 says that it is not heard.
+    #[must_use]
+    pub fn live_sessions(&self) -> watch::Receiver<BTreeMap<AppId, usize>> {
+        self.live.subscribe()
+    }
+
+    pub(crate) fn add(&self, app: AppId, shard: ShardId, partition: Partition) -> Entry {
+        let status = ShardStatus {
+            app: app.clone(),
+            shard,
+            partition,
+            phase: Phase::Waiting,
+            blocked: None,
+            session: None,
+            durable: None,
+            last_event_at: None,
+            last_ack_at: None,
+            resumes: 0,
+            identifies: 0,
+        };
+        self.locked().insert((app.clone(), shard), status);
+        self.live.send_modify(|live| {
+            live.entry(app.clone()).or_default();
+        });
+        Entry { board: self.clone(), key: (app, shard) }
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, BTreeMap<(AppId, ShardId), ShardStatus>> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One shard's line on the board; gone with its holder.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    board: Board,
+    key: (AppId, ShardId),
+}
+
+impl Entry {
+    /// Changes the line.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut ShardStatus)) {
+        let mut shards = self.board.locked();
+        let Some(status) = shards.get_mut(&self.key) else { return };
+        let before = status.phase;
+        change(status);
+        let after = status.phase;
+        drop(shards);
+        self.count(before, after);
+    }
+
+    fn count(&self, before: Phase, after: Phase) {
+        if (before == Phase::Live) == (after == Phase::Live) {
+            return;
+        }
+        self.board.live.send_modify(|live| {
+            let count = live.entry(self.key.0.clone()).or_default();
+            *count = if after == Phase::Live { *count + 1 } else { count.saturating_sub(1) };
+        });
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let gone = self.board.locked().remove(&self.key);
+        if let Some(status) = gone {
+            self.count(status.phase, Phase::Waiting);
+        }
+    }
+}
+
+/// Now, as the board shows it.
+pub(crate) fn seconds_now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bot_is_heard_while_one_of_its_sessions_is_live() {
+        let board = Board::default();
+        let live = board.live_sessions();
+        let heard = || live.borrow().get(&AppId::from("102")).copied();
+        let [a, b] = [0, 1].map(|index| {
+            let shard = ShardId::new(index, 2).expect("below 2");
+            board.add("102".into(), shard, Partition::Chain(0))
+        });
+        assert_eq!(heard(), Some(0));
+        a.update(|status| status.phase = Phase::Live);
+        b.update(|status| status.phase = Phase::Live);
+        assert_eq!(heard(), Some(2));
+        a.update(|status| status.phase = Phase::Connecting);
+        drop(b);
+        assert_eq!(heard(), Some(0));
+        assert_eq!(board.shards().len(), 1);
+    }
+}

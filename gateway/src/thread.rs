@@ -1,0 +1,144 @@
+//! A thread with its own runtime, and the partitions that live whole on it.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use qqrelay_proto::session::Patience;
+use qqrelay_proto::subject::{Partition, Source, SourceSubject};
+use qqrelay_runtime::bus::Log;
+use rustls::ClientConfig;
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinSet, LocalSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error, info, info_span};
+
+use crate::app::Parts;
+use crate::fleet::Recruit;
+use crate::partition::{Ended, Inbox, Owner, OwnerSettings, inbox};
+use crate::shard::{Driver, DriverSettings};
+
+/// Wait before the log is asked again for something that it could not do.
+const LOG_RETRY: Duration = Duration::from_secs(1);
+
+/// A partition to be run.
+pub(crate) struct Post {
+    pub(crate) partition: Partition,
+    pub(crate) log: Box<dyn Log>,
+    /// Its shards, as they become known.
+    pub(crate) recruits: mpsc::Receiver<Recruit>,
+}
+
+/// What every partition's shards are made with.
+#[derive(Clone)]
+pub(crate) struct Supplies {
+    pub(crate) parts: Parts,
+    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Starts a thread that runs these partitions; the receiver hears once all of them are done.
+pub(crate) fn start(
+    number: usize,
+    posts: Vec<Post>,
+    supplies: Supplies,
+) -> io::Result<oneshot::Receiver<()>> {
+    let (done, finished) = oneshot::channel();
+    thread::Builder::new().name(format!("partitions-{number}")).spawn(move || {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime needs nothing but what the process already has");
+        LocalSet::new().block_on(&runtime, run_all(posts, supplies));
+        let _ = done.send(()); // nobody waits any more once the grace is over
+    })?;
+    Ok(finished)
+}
+
+async fn run_all(posts: Vec<Post>, supplies: Supplies) {
+    let mut partitions = JoinSet::new();
+    for post in posts {
+        let span = info_span!("partition", partition = %post.partition);
+        partitions.spawn_local(run(post, supplies.clone()).instrument(span));
+    }
+    while let Some(ended) = partitions.join_next().await {
+        if let Err(panic) = ended {
+            error!(%panic, "a partition's task failed");
+        }
+    }
+}
+
+/// Runs a partition until its shards have drained, or until it is another's.
+async fn run(post: Post, supplies: Supplies) {
+    let Post { partition, log, mut recruits } = post;
+    let (inbox, outlet) = inbox();
+    let metrics = supplies.parts.metrics.partition(partition);
+    let owner = Owner::new(owner_settings(partition, &supplies.parts), log, outlet, metrics);
+    let mut shards = JoinSet::new();
+    let recruiting = async {
+        while let Some(recruit) = recruits.recv().await {
+            let span = info_span!("shard", app = %recruit.config.app_id, shard = %recruit.shard);
+            let driver = driver(partition, recruit, &supplies, inbox.clone());
+            shards.spawn_local(driver.run().instrument(span));
+        }
+        drop(inbox); // the shards' own copies are the last ones now
+    };
+    let (ended, ()) = tokio::join!(owner.run(), supplies.until_stop(recruiting));
+    match ended {
+        Ended::Drained => info!("partition drained"),
+        Ended::StoodDown(why) => error!(?why, "partition is not held any more"),
+    }
+    while let Some(ended) = shards.join_next().await {
+        if let Err(panic) = ended {
+            error!(%panic, "a shard's task failed");
+        }
+    }
+}
+
+impl Supplies {
+    /// Runs to its end, or until the process stops.
+    async fn until_stop(&self, work: impl Future<Output = ()>) {
+        self.stop.run_until_cancelled(work).await;
+    }
+}
+
+fn owner_settings(partition: Partition, parts: &Parts) -> OwnerSettings {
+    OwnerSettings {
+        partition,
+        owner: parts.owner.clone(),
+        started: parts.started.clone(),
+        window: usize::from(parts.bus.layout().window),
+        window_bytes: bytes(parts.config.gateway.window_bytes),
+        answer_within: parts.config.gateway.publish_timeout,
+        retry_after: LOG_RETRY,
+    }
+}
+
+fn driver(partition: Partition, recruit: Recruit, supplies: &Supplies, inbox: Inbox) -> Driver {
+    let Recruit { config, bot, shard } = recruit;
+    let Supplies { parts, tls, stop } = supplies;
+    let (app, gateway) = (config.app_id, &parts.config.gateway);
+    let settings = DriverSettings {
+        app: app.clone(),
+        shard,
+        intents: config.intents,
+        source: SourceSubject::new(partition, &app, Source::Shard(shard)),
+        record_limit: bytes(parts.config.log.record_limit),
+        connect_timeout: gateway.connect_timeout,
+        patience: Patience {
+            hello: gateway.hello_timeout,
+            ready: gateway.ready_timeout,
+            resumed: gateway.resume_timeout,
+        },
+        close_code: gateway.close_code,
+    };
+    let metrics = parts.metrics.shard(&app, shard.to_string());
+    let status = parts.board.add(app, shard, partition);
+    Driver::new(settings, bot, inbox, tls.clone(), metrics, status, stop.clone())
+}
+
+fn bytes(configured: u64) -> usize {
+    usize::try_from(configured).unwrap_or(usize::MAX)
+}
