@@ -47,9 +47,14 @@ impl<'a> Raw<'a> {
         self.text().or_else(digits).filter(|id| !id.is_empty())
     }
 
+    /// Itself where it is a name, else the other.
+    pub(crate) fn or(self, other: Self) -> Self {
+        if self.id().is_some() { self } else { other }
+    }
+
     /// A whole number, or a text that holds one.
     pub(crate) fn whole(self) -> Option<i64> {
-        self.text().unwrap_or(Cow::Borrowed(self.source())).parse().ok()
+        self.text().as_deref().unwrap_or_else(|| self.source()).parse().ok()
     }
 
     /// A number of any form, the nearest that a float can hold.
@@ -66,6 +71,11 @@ impl<'a> Raw<'a> {
     /// Whether the value has members.
     pub(crate) fn is_object(self) -> bool {
         self.source().starts_with('{')
+    }
+
+    /// Whether the value has elements.
+    pub(crate) fn is_array(self) -> bool {
+        self.source().starts_with('[')
     }
 
     /// The elements of an array; of anything else none.
@@ -88,7 +98,7 @@ impl<'a> Raw<'a> {
             }
         }
 
-        if !self.source().starts_with('[') {
+        if !self.is_array() {
             return Vec::new();
         }
         let mut reader = serde_json::Deserializer::from_str(self.source());
