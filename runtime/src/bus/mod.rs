@@ -5,6 +5,8 @@
 //! answer that did not come is [`Refusal::Unknown`], and what follows from it is the chain's to
 //! decide (`qqrelay_proto::chain`), never the bus's.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod embedded;
 
 use std::fmt;

@@ -1,36 +1,44 @@
 use super::*;
 
-use std::future::poll_fn;
-
-use qqrelay_proto::record::{Headers, Record};
 use tempfile::TempDir;
 
-use crate::bus::Answer;
+use crate::bus::conformance::{Fixture, LAYOUT};
 use crate::store::Clock;
 
-const LAYOUT: Layout = Layout { partitions: 2, window: 256 };
+/// A bus in a file of its own.
+struct File {
+    place: TempDir,
+    bus: EmbeddedBus,
+}
 
-#[tokio::test]
-async fn smoke() {
+impl File {
+    async fn open(place: &TempDir) -> EmbeddedBus {
+        let path = place.path().join("bus.redb");
+        let store = Store::open(&path, LAYOUT, Clock::system()).unwrap();
+        EmbeddedBus::open(store, Limits::default()).await.unwrap()
+    }
+}
+
+#[async_trait]
+impl Fixture for File {
+    fn bus(&self) -> Arc<dyn Bus> {
+        Arc::new(self.bus.clone())
+    }
+
+    async fn reopen(&mut self) {
+        self.bus.store().close().await;
+        self.bus = Self::open(&self.place).await;
+    }
+}
+
+async fn file() -> File {
     let place = TempDir::new().unwrap();
-    let store = Store::open(&place.path().join("s.redb"), LAYOUT, Clock::system()).unwrap();
-    let bus = EmbeddedBus::open(store, Limits::default()).await.unwrap();
-    let mut log = bus.log(Partition::Chain(1)).await.unwrap();
-    let record = |n: u64| Record {
-        subject: "qq.v1.ev.01.102.4-0.e.7.group.A1.message_create".into(),
-        headers: Headers { seq: Some(n), ..Headers::default() },
-        payload: Bytes::from_static(b"{}"),
-    };
-    for n in 1..=100 {
-        log.publish(n, record(n));
-    }
-    for n in 1..=100 {
-        assert_eq!(poll_fn(|cx| log.poll_answer(cx)).await, Answer::Stored { number: n });
-    }
-    let mut feed = bus.lane(Lane::new(7).unwrap()).await.unwrap();
-    for n in 1..=100 {
-        let delivery = feed.next().await.unwrap();
-        assert_eq!(delivery.position.number, n);
-        feed.ack(delivery.position);
-    }
+    let bus = File::open(&place).await;
+    File { place, bus }
+}
+
+mod conformance {
+    use super::file;
+
+    crate::bus_conformance!(file);
 }
