@@ -48,6 +48,12 @@ impl Duty {
         Self { tenure, grace, stuck }
     }
 
+    /// The terms of one piece of the same lane, which `stuck` gives up.
+    #[must_use]
+    pub fn of_piece(&self, stuck: CancellationToken) -> Self {
+        Self { stuck, ..self.clone() }
+    }
+
     /// Returns once a handler or a send may be started.
     ///
     /// # Errors
@@ -123,6 +129,7 @@ impl Duty {
 pub(crate) mod tests {
     use super::*;
     use futures_util::FutureExt;
+    use qqrelay_proto::lease::LeaseTimes;
 
     /// A duty with everything that can end it.
     pub(crate) struct Terms {
@@ -133,7 +140,8 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn terms() -> Terms {
-        let (tenure, stuck) = (Tenure::since(Instant::now()), CancellationToken::new());
+        let (tenure, stuck) =
+            (Tenure::taken(LeaseTimes::default(), Instant::now()), CancellationToken::new());
         let (grace, ends) = watch::channel(None);
         let duty = Duty::new(tenure.clone(), ends, stuck.clone());
         Terms { duty, tenure, grace, stuck }

@@ -1,7 +1,7 @@
 //! Whether a bot is connected: what a send waits for, because a message that the platform took
 //! while all of a bot's sessions were down was seen by nobody (field report).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use qqrelay_proto::id::AppId;
@@ -25,40 +25,17 @@ impl Presence for Unknown {
     async fn connected(&self, _app: &AppId) {}
 }
 
-/// Presence that somebody in the same process keeps, such as the gateway of `standalone`.
-#[derive(Debug)]
-pub struct Board {
-    bots: watch::Sender<HashMap<AppId, Connection>>,
-}
-
-/// Whether any session of a bot is up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Connection {
-    /// At least one is.
-    Up,
-    /// None is.
-    Down,
-}
-
-impl Default for Board {
-    fn default() -> Self {
-        Self { bots: watch::Sender::new(HashMap::new()) }
-    }
-}
-
-impl Board {
-    /// Says how a bot is connected from now on.
-    pub fn set(&self, app: &AppId, connection: Connection) {
-        self.bots.send_if_modified(|bots| bots.insert(app.clone(), connection) != Some(connection));
-    }
-}
+/// The live sessions of bots as a gateway in the same process counts them; a bot that it does not
+/// count has none of its own.
+#[derive(Debug, Clone)]
+pub struct Sessions(pub watch::Receiver<BTreeMap<AppId, usize>>);
 
 #[async_trait]
-impl Presence for Board {
+impl Presence for Sessions {
     async fn connected(&self, app: &AppId) {
-        let up = |bots: &HashMap<AppId, Connection>| bots.get(app) != Some(&Connection::Down);
-        // The sender lives in `self`, so the wait cannot fail.
-        let _ = self.bots.subscribe().wait_for(up).await;
+        let up = |live: &BTreeMap<AppId, usize>| live.get(app).is_none_or(|&sessions| sessions > 0);
+        // A gateway that is gone counts no more: nothing is known.
+        let _ = self.0.clone().wait_for(up).await;
     }
 }
 
@@ -68,13 +45,18 @@ mod tests {
     use futures_util::FutureExt;
 
     #[test]
-    fn a_bot_nobody_spoke_of_is_connected_and_one_that_is_down_is_waited_for() {
-        let (board, app) = (Board::default(), AppId::from("102"));
-        assert!(board.connected(&app).now_or_never().is_some());
-        board.set(&app, Connection::Down);
-        assert!(board.connected(&app).now_or_never().is_none());
-        assert!(board.connected(&"103".into()).now_or_never().is_some());
-        board.set(&app, Connection::Up);
-        assert!(board.connected(&app).now_or_never().is_some());
+    fn a_bot_nobody_counts_is_connected_and_one_that_is_down_is_waited_for() {
+        let (gateway, live) = watch::channel(BTreeMap::new());
+        let (sessions, app) = (Sessions(live), AppId::from("102"));
+        let connected = |app: &AppId| sessions.connected(app).now_or_never().is_some();
+        assert!(connected(&app));
+        gateway.send_modify(|live| drop(live.insert(app.clone(), 0)));
+        assert!(!connected(&app));
+        assert!(connected(&"103".into()));
+        gateway.send_modify(|live| drop(live.insert(app.clone(), 2)));
+        assert!(connected(&app));
+        gateway.send_modify(|live| drop(live.insert(app.clone(), 0)));
+        drop(gateway);
+        assert!(connected(&app), "nobody knows any more");
     }
 }

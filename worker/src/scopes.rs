@@ -13,6 +13,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 
+use qqrelay_proto::id::AppId;
 use qqrelay_runtime::bus::{Position, WorkStream};
 
 use self::track::{Stage, Track};
@@ -45,6 +46,15 @@ impl Default for Bounds {
     }
 }
 
+/// What makes two records the same event.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The bot.
+    pub app: AppId,
+    /// The event.
+    pub id: Box<str>,
+}
+
 /// A piece of work on its way through its scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece<K, T> {
@@ -52,9 +62,9 @@ pub struct Piece<K, T> {
     pub position: Position,
     /// The place it belongs to; order holds within it.
     pub scope: K,
-    /// What makes two records the same piece of work: an event's id. Commands have none here, for
-    /// the bus stores a command once.
-    pub identity: Option<Box<str>>,
+    /// What makes two records the same piece of work. Commands have none here, for the bus stores a
+    /// command once.
+    pub identity: Option<Identity>,
     /// Room it takes.
     pub bytes: usize,
     /// What to do.
@@ -71,7 +81,7 @@ pub enum Output<K, T> {
     /// Write it to the dead letters, in the order of these outputs, and say it is finished.
     DeadLetter(Piece<K, T>, Cause),
     /// It is finished: write its done mark if it has an identity, then say it is settled.
-    Settle(Position, Option<Box<str>>),
+    Settle(Position, Option<Identity>),
     /// Acknowledge it.
     Ack(Position),
 }
@@ -128,7 +138,7 @@ enum Progress {
 struct Away<K> {
     /// The scope it holds; `None` of one on its way to the dead letters.
     scope: Option<K>,
-    identity: Option<Box<str>>,
+    identity: Option<Identity>,
     bytes: usize,
 }
 
@@ -141,9 +151,9 @@ pub struct Scopes<K, T> {
     /// Scopes that have work and nothing in hand, the longest waiting first.
     ready: VecDeque<K>,
     away: HashMap<Position, Away<K>>,
-    leaders: HashMap<Box<str>, Leader>,
+    leaders: HashMap<Identity, Leader>,
     /// The identity of each leader.
-    identities: HashMap<Position, Box<str>>,
+    identities: HashMap<Position, Identity>,
     tracks: BTreeMap<WorkStream, Track>,
     in_hand: usize,
     waiting: usize,
@@ -274,13 +284,15 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
         self.pump();
     }
 
-    /// Its done mark could not be written: it is acknowledged when nothing below it is open.
-    pub fn unmarked(&mut self, position: Position) {
+    /// Its done mark could not be written: it is acknowledged when nothing below it is open. Gives
+    /// whether that is still to come, so that writing the mark is worth another try.
+    pub fn unmarked(&mut self, position: Position) -> bool {
         if self.stage(position) == Some(Stage::Finished) {
             self.track(position.stream).advance(position.number, Stage::Unmarked);
         }
         self.acknowledge_floor(position.stream);
         self.pump();
+        self.stage(position).is_some()
     }
 
     /// The feed was opened anew: what waits is forgotten, for it comes again in order. What is in
@@ -373,13 +385,13 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
         self.outputs.push_back(Output::DeadLetter(piece, cause));
     }
 
-    fn settle(&mut self, position: Position, identity: Option<Box<str>>) {
+    fn settle(&mut self, position: Position, identity: Option<Identity>) {
         self.track(position.stream).advance(position.number, Stage::Finished);
         self.outputs.push_back(Output::Settle(position, identity));
     }
 
     /// Drops a piece, and other records of the same event, that come again.
-    fn forget(&mut self, position: Position, identity: Option<Box<str>>) {
+    fn forget(&mut self, position: Position, identity: Option<Identity>) {
         self.track(position.stream).close(position.number);
         self.identities.remove(&position);
         for twin in

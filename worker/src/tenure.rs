@@ -1,18 +1,20 @@
-//! How long a worker may act for a lane: only while its lease was renewed a moment ago.
+//! One holding of a lane: taking its lease, keeping it, and acting only while it is fresh.
 //!
 //! The rule a newcomer would break: acting is asked for right before each handler start and each
 //! send, not once at the beginning. Who was paused does not know it.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use qqrelay_proto::id::OwnerId;
+use qqrelay_proto::lease::{Holding, LeaseTimes, Watch, Watched};
+use qqrelay_runtime::state::{Lease, LeaseKey, Renewal, State, Taking};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// Age of the last renewal up to which a worker acts for a lane.
-///
-/// A taker watches a lease for 6 s before it steals it: 2 s are left for a send that has begun.
-pub const FRESH: Duration = Duration::from_secs(4);
+/// How long one question to the state may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// One holding of one lane, shared by everything that acts for it.
 #[derive(Debug, Clone)]
@@ -20,10 +22,9 @@ pub struct Tenure {
     held: Arc<watch::Sender<Held>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Held {
-    /// The lease was renewed at this moment.
-    Renewed(Instant),
+    Ours(Holding),
     /// It is another's, or given away.
     Over,
 }
@@ -34,19 +35,11 @@ enum Held {
 pub struct Over;
 
 impl Tenure {
-    /// A tenure that begins with a lease taken at `taken`.
+    /// A tenure that begins with a lease taken by a call that began at `asked`.
     #[must_use]
-    pub fn since(taken: Instant) -> Self {
-        Self { held: Arc::new(watch::Sender::new(Held::Renewed(taken))) }
-    }
-
-    /// The lease was renewed by a call that began at `asked`.
-    pub fn renewed(&self, asked: Instant) {
-        self.held.send_modify(|held| {
-            if let Held::Renewed(at) = held {
-                *at = asked.max(*at);
-            }
-        });
+    pub fn taken(times: LeaseTimes, asked: Instant) -> Self {
+        let holding = Holding::taken(times, asked.into_std());
+        Self { held: Arc::new(watch::Sender::new(Held::Ours(holding))) }
     }
 
     /// The lease is lost or given away, for good.
@@ -60,16 +53,13 @@ impl Tenure {
     ///
     /// The tenure is over.
     pub async fn assured(&self) -> Result<(), Over> {
-        let fresh = |held: &Held| match held {
-            Held::Renewed(at) => at.elapsed() < FRESH,
+        let settled = |held: &Held| match held {
+            Held::Ours(holding) => holding.may_act(Instant::now().into_std()),
             Held::Over => true,
         };
         let mut held = self.held.subscribe();
-        let held = held.wait_for(fresh).await.map_err(|_| Over)?;
-        match *held {
-            Held::Renewed(_) => Ok(()),
-            Held::Over => Err(Over),
-        }
+        let held = held.wait_for(settled).await.map_err(|_| Over)?;
+        if matches!(*held, Held::Over) { Err(Over) } else { Ok(()) }
     }
 
     /// Returns once the tenure is over.
@@ -77,6 +67,87 @@ impl Tenure {
         let mut held = self.held.subscribe();
         // The sender lives in `self`, so the wait cannot fail.
         let _ = held.wait_for(|held| matches!(held, Held::Over)).await;
+    }
+
+    /// Renews the lease for as long as it is held.
+    ///
+    /// While the state does not answer the tenure goes on: nobody can take the lease from a state
+    /// that is down, and if it is down for us alone, the bus ends our feed the moment that another
+    /// takes the lane.
+    pub async fn keep(&self, state: &dyn State, key: LeaseKey, lease: &Lease) {
+        while let Some(at) = self.renew_at() {
+            sleep_until(at).await;
+            self.change(|holding| holding.asking(Instant::now().into_std()));
+            match timeout(ANSWER_WITHIN, state.renew_lease(key, lease)).await {
+                Ok(Ok(Renewal::Renewed(_))) => self.change(Holding::renewed),
+                Ok(Ok(Renewal::Lost)) => return self.end(),
+                Ok(Err(error)) => {
+                    tracing::warn!(?key, error = &error as &dyn Error, "lease not renewed");
+                    self.change(Holding::renewed);
+                }
+                Err(_) => {
+                    tracing::warn!(?key, "lease not renewed: the state is slow");
+                    self.change(Holding::renewed);
+                }
+            }
+        }
+    }
+
+    fn renew_at(&self) -> Option<Instant> {
+        match &*self.held.borrow() {
+            Held::Ours(holding) => Some(Instant::from_std(holding.renew_at())),
+            Held::Over => None,
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Holding)) {
+        self.held.send_modify(|held| {
+            if let Held::Ours(holding) = held {
+                change(holding);
+            }
+        });
+    }
+}
+
+/// Takes a lease as soon as nobody holds it, or its holder was seen to stand still.
+///
+/// Gives the lease and when the call that took it began. Waits for a state that does not answer.
+pub async fn take(
+    state: &dyn State,
+    key: LeaseKey,
+    owner: &OwnerId,
+    times: LeaseTimes,
+) -> (Lease, Instant) {
+    let mut watch = Watch::new(times);
+    let mut seen = None;
+    loop {
+        let asked = Instant::now();
+        let wait = match timeout(ANSWER_WITHIN, state.take_lease(key, owner, seen.as_ref())).await {
+            Ok(Ok(Taking::Taken(lease))) => return (lease, asked),
+            // An answer that was lost: it has been ours since then.
+            Ok(Ok(Taking::Held(lease))) if lease.owner == *owner => return (lease, asked),
+            Ok(Ok(Taking::Held(lease))) => {
+                match watch.saw(Instant::now().into_std(), Some(lease)) {
+                    Watched::Alive(wait) => {
+                        seen = None;
+                        wait
+                    }
+                    Watched::Free | Watched::Abandoned => {
+                        seen = watch.seen().cloned();
+                        continue;
+                    }
+                }
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(?key, error = &error as &dyn Error, "lease not taken");
+                times.renew
+            }
+            Err(_) => {
+                tracing::warn!(?key, "lease not taken: the state is slow");
+                times.renew
+            }
+        };
+        sleep(wait).await;
     }
 }
 
@@ -86,34 +157,29 @@ mod tests {
     use futures_util::FutureExt;
     use tokio::time::advance;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_lease_that_is_not_renewed_stops_acting_until_it_is() {
-        let tenure = Tenure::since(Instant::now());
-        assert_eq!(tenure.assured().now_or_never(), Some(Ok(())));
-        advance(FRESH).await;
-        assert_eq!(tenure.assured().now_or_never(), None);
-        tenure.renewed(Instant::now());
-        assert_eq!(tenure.assured().now_or_never(), Some(Ok(())));
+    fn tenure() -> Tenure {
+        Tenure::taken(LeaseTimes::default(), Instant::now())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_renewal_counts_from_when_it_was_asked_for() {
-        let tenure = Tenure::since(Instant::now());
-        let asked = Instant::now();
-        advance(Duration::from_secs(3)).await;
-        tenure.renewed(asked);
-        advance(Duration::from_secs(1)).await;
+    async fn a_lease_that_is_not_renewed_stops_acting_until_it_is() {
+        let tenure = tenure();
+        assert_eq!(tenure.assured().now_or_never(), Some(Ok(())));
+        advance(LeaseTimes::default().act).await;
         assert_eq!(tenure.assured().now_or_never(), None);
+        tenure.change(|holding| holding.asking(Instant::now().into_std()));
+        tenure.change(Holding::renewed);
+        assert_eq!(tenure.assured().now_or_never(), Some(Ok(())));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_ended_tenure_wakes_who_waits_and_never_revives() {
-        let tenure = Tenure::since(Instant::now());
+        let tenure = tenure();
         let waiting = tenure.clone();
         let waiter = tokio::spawn(async move { waiting.over().await });
         tokio::task::yield_now().await;
         tenure.end();
-        tenure.renewed(Instant::now());
+        tenure.change(Holding::renewed);
         waiter.await.expect("the waiter does not panic");
         assert_eq!(tenure.assured().await, Err(Over));
     }

@@ -26,7 +26,10 @@ fn piece(position: Position, scope: u8) -> Piece<u8, ()> {
 }
 
 fn named(position: Position, scope: u8, id: &str) -> Piece<u8, ()> {
-    Piece { identity: Some(id.into()), ..piece(position, scope) }
+    Piece {
+        identity: Some(Identity { app: "102".into(), id: id.into() }),
+        ..piece(position, scope)
+    }
 }
 
 /// What the outputs since the last call say, as text: `start 1`, `ack 2`, ….
@@ -365,7 +368,8 @@ proptest! {
                     let number = seen.delivered.len() as u64 + 1;
                     // An event belongs to one scope, whatever record brings it.
                     let scope = event.map_or(scope, |event| event % 4);
-                    let identity = event.map(|event| event.to_string().into());
+                    let identity = event
+                        .map(|event| Identity { app: "102".into(), id: event.to_string().into() });
                     let piece = Piece { position: at(number), scope, identity, bytes, work: () };
                     seen.delivered.push(piece.clone());
                     machine.arrive(piece, 1);

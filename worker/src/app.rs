@@ -1,0 +1,225 @@
+//! Builds the worker's parts, runs them, and takes them down in an order that loses nothing.
+//!
+//! Stopping: the lanes take nothing more in and start nothing, what is in hand ends or is given
+//! back, acknowledgements go out, the leases are given away. What was given back comes again to the
+//! next holder, and its replies are the same replies.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use qqrelay_proto::backoff::Doubling;
+use qqrelay_proto::command::TEXT_CHARS_MAX;
+use qqrelay_proto::id::OwnerId;
+use qqrelay_proto::lease::LeaseTimes;
+use qqrelay_proto::limits::Limits;
+use qqrelay_proto::reply::RetryPolicy;
+use qqrelay_proto::subject::Lane;
+use qqrelay_runtime::bus::Bus;
+use qqrelay_runtime::config::{self, Config, HandlerName};
+use qqrelay_runtime::rest::Pool;
+use qqrelay_runtime::state::State;
+use qqrelay_runtime::store::Clock;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::dead_letter::DeadLetters;
+use crate::egress::{self, Egress};
+use crate::handler::{Echo, Handler, Http, HttpSetup, HttpSetupError};
+use crate::lane::Lanes;
+use crate::metrics::Metrics;
+use crate::presence::Presence;
+use crate::scopes::Bounds;
+use crate::work::{Settings, Solitude, Workshop};
+
+/// How often it is looked for messages whose reviewers have not spoken in time.
+const AUDIT_ROUND: Duration = Duration::from_secs(60);
+
+/// What the lanes get beyond their grace to give their leases away.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What a worker is built of.
+pub struct Parts {
+    /// The whole configuration.
+    pub config: Arc<Config>,
+    /// Where work comes from and outcomes go.
+    pub bus: Arc<dyn Bus>,
+    /// What the cluster agrees on.
+    pub state: Arc<dyn State>,
+    /// Calls of the platform.
+    pub pool: Pool,
+    /// Who knows which bots are connected.
+    pub presence: Arc<dyn Presence>,
+    /// What handles events; [`handler`] makes the configured one. Without one, only commands run.
+    pub handler: Option<Arc<dyn Handler>>,
+    /// This process, unique for each start.
+    pub owner: OwnerId,
+    /// The wall clock.
+    pub clock: Clock,
+}
+
+/// The worker could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Two series share a name: a process has one worker.
+    #[error("the worker's metrics are registered already")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// The configured handler could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerSetupError {
+    /// `http` without an address, which the configuration's check excludes.
+    #[error("worker.http.url is missing")]
+    NoUrl,
+    /// The address is none.
+    #[error("worker.http.url is no address: {0}")]
+    BadUrl(String),
+    /// The handler itself refuses.
+    #[error(transparent)]
+    Http(#[from] HttpSetupError),
+}
+
+/// How stopping went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Everything in hand was finished.
+    Clean,
+    /// So many pieces of work were given back undone; they come again.
+    GivenBack(usize),
+}
+
+/// The handler that is configured, if any.
+///
+/// # Errors
+///
+/// Its configuration cannot be used.
+pub fn handler(
+    config: &config::Worker,
+    clock: Clock,
+) -> Result<Option<Arc<dyn Handler>>, HandlerSetupError> {
+    match config.handler {
+        HandlerName::None => Ok(None),
+        HandlerName::Echo => Ok(Some(Arc::new(Echo))),
+        HandlerName::Http => {
+            let text = config.http.url.as_deref().ok_or(HandlerSetupError::NoUrl)?;
+            let url =
+                text.parse().map_err(|error| HandlerSetupError::BadUrl(format!("{error}")))?;
+            let answer_bytes = usize::try_from(config.http.response_limit).unwrap_or(usize::MAX);
+            let secret = config.http.secret.clone();
+            let setup = HttpSetup { url, secret, timeout: config.http.timeout, answer_bytes };
+            Ok(Some(Arc::new(Http::new(setup, clock)?)))
+        }
+    }
+}
+
+/// A process's worker.
+pub struct Worker {
+    lanes: Arc<Lanes>,
+    shop: Arc<Workshop>,
+    grace: Duration,
+}
+
+impl Worker {
+    /// Builds the worker and registers its series.
+    ///
+    /// # Errors
+    ///
+    /// The registry has a worker's series already.
+    pub fn new(parts: Parts, registry: &Registry) -> Result<Self, StartError> {
+        let Parts { config, bus, state, pool, presence, handler, owner, clock } = parts;
+        let name = handler.as_ref().map(|handler| handler.name());
+        let metrics = Metrics::register(registry, name)?;
+        let egress = egress::Parts {
+            bus: Arc::clone(&bus),
+            state: Arc::clone(&state),
+            pool,
+            presence,
+            owner: owner.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let shop = Arc::new(Workshop {
+            state: Arc::clone(&state),
+            egress: Egress::new(egress, egress_setup(&config.egress)),
+            handler,
+            handlers: Semaphore::new(config.worker.parallel as usize),
+            solitude: Solitude::default(),
+            dead_letters: DeadLetters::new(Arc::clone(&bus), metrics.clone()),
+            metrics: metrics.clone(),
+            settings: Settings {
+                failures_max: config.worker.failures.into(),
+                memory: config.log.max_age,
+                text_chars_max: TEXT_CHARS_MAX,
+            },
+            clock,
+        });
+        let grace = config.worker.drain_grace;
+        let lanes = Lanes {
+            bus,
+            state,
+            shop: Arc::clone(&shop),
+            metrics,
+            owner,
+            bounds: Bounds { scope_pieces: config.worker.scope_queue.into(), ..Bounds::default() },
+            times: lease_times(&config.lease),
+            grace,
+        };
+        Ok(Self { lanes: Arc::new(lanes), shop, grace })
+    }
+
+    /// Works until `stop`, then drains within the configured grace.
+    pub async fn run(self, stop: CancellationToken) -> Drained {
+        let Self { lanes, shop, grace } = self;
+        let mut running = JoinSet::new();
+        let hold = |lane: Lane| {
+            let (lanes, stop) = (Arc::clone(&lanes), stop.clone());
+            async move { (lane, lanes.hold(lane, &stop).await) }
+        };
+        for lane in Lane::all() {
+            running.spawn(hold(lane));
+        }
+        let audits = tokio::spawn(async move {
+            let mut round = interval(AUDIT_ROUND);
+            loop {
+                round.tick().await;
+                shop.egress.end_overdue_audits().await;
+            }
+        });
+        stop.cancelled().await;
+        let mut left = 0;
+        let all = async {
+            while let Some(ended) = running.join_next().await {
+                match ended {
+                    Ok((_, given_back)) => left += given_back,
+                    Err(error) => tracing::error!(error = &error as &dyn Error, "a lane died"),
+                }
+            }
+        };
+        if timeout(grace + FAREWELL, all).await.is_err() {
+            tracing::warn!(lanes = running.len(), "lanes were left before they had drained");
+        }
+        audits.abort();
+        if left == 0 { Drained::Clean } else { Drained::GivenBack(left) }
+    }
+}
+
+fn egress_setup(config: &config::Egress) -> egress::Setup {
+    egress::Setup {
+        limits: Limits::default(),
+        retry: RetryPolicy {
+            attempts: config.retry.attempts,
+            wait: Doubling::full(config.retry.base, config.retry.cap),
+        },
+        budget_percent: config.retry.budget_percent,
+        hold: config.hold,
+    }
+}
+
+/// A holder acts for two thirds of the time after which others may take its lease.
+fn lease_times(config: &config::Lease) -> LeaseTimes {
+    LeaseTimes { renew: config.renew, act: config.observe * 2 / 3, observe: config.observe }
+}
