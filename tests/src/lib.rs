@@ -1,1 +1,3 @@
-//! To be written.
+//! What the end-to-end suites are made of.
+
+pub mod gateway;
