@@ -1,10 +1,10 @@
 //! The shared state: what processes of one installation must agree on, and may lose.
 //!
-//! Two implementations share one conformance suite ([`conformance`]): the embedded one, in the file
-//! that the bus uses too, and Redis. Every method is one atomic decision. Two rules a newcomer
-//! would break: time is the state's own, never the caller's, because the clocks of processes
-//! differ; and nothing here is an authority. The log says who owns a partition and what is durable,
-//! so losing all of the state loses, repeats and reorders no event.
+//! Two implementations share one suite, in `conformance`: the embedded one, in the file that the
+//! bus uses too, and Redis. Every method is one atomic decision. Two rules a newcomer would break:
+//! time is the state's own, never the caller's, because the clocks of processes differ; and nothing
+//! here is an authority. The log says who owns a partition and what is durable, so losing all of
+//! the state loses, repeats and reorders no event.
 //!
 //! Every key lives for a bounded time ([`key`]). Each method says whether asking again after
 //! [`StateError::Unavailable`], when nobody knows whether it took effect, is safe.

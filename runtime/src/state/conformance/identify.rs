@@ -5,7 +5,7 @@ use std::time::Duration;
 use qqrelay_proto::id::AppId;
 use qqrelay_proto::identify::{Asker, Permit, StartLimit};
 
-use super::{Fixture, app, crowd, longer_app, seconds};
+use super::{ANSWERS, Fixture, app, crowd, longer_app, seconds};
 use crate::state::UNTOLD;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -20,7 +20,7 @@ async fn ask_for(
     told: Option<StartLimit>,
     asker: Asker,
 ) -> Permit {
-    fixture.state().permit_identify(app, told, asker).await.unwrap()
+    fixture.state().permit_identify(app, told, asker).await.expect(ANSWERS)
 }
 
 async fn ask(fixture: &impl Fixture, told: StartLimit) -> Permit {
@@ -30,7 +30,7 @@ async fn ask(fixture: &impl Fixture, told: StartLimit) -> Permit {
 /// Over all gateways.
 pub async fn a_crowd_of_shards_starts_as_many_as_may_start_at_once(fixture: &mut impl Fixture) {
     let answers = crowd(fixture, |state, _| async move {
-        state.permit_identify(&app(), Some(limit(100, 3)), Asker::Relay).await.unwrap()
+        state.permit_identify(&app(), Some(limit(100, 3)), Asker::Relay).await.expect(ANSWERS)
     })
     .await;
     let now = answers.iter().filter(|permit| **permit == Permit::Now).count();
@@ -73,15 +73,16 @@ pub async fn what_the_platform_said_last_counts(fixture: &mut impl Fixture) {
     assert_eq!(ask(fixture, limit(100, 50)).await, Permit::Now);
     fixture.advance(seconds(10)).await;
     let state = fixture.state();
-    state.learn_identify(&app(), limit(12, 50), Duration::ZERO).await.unwrap();
+    state.learn_identify(&app(), limit(12, 50), Duration::ZERO).await.expect(ANSWERS);
     for _ in 0..2 {
         assert_eq!(ask(fixture, limit(100, 50)).await, Permit::Now);
     }
     assert!(matches!(ask(fixture, limit(100, 50)).await, Permit::RefusedUntil(_)));
     fixture.advance(seconds(10)).await;
-    fixture.state().learn_identify(&app(), limit(11, 50), Duration::ZERO).await.unwrap();
+    fixture.state().learn_identify(&app(), limit(11, 50), Duration::ZERO).await.expect(ANSWERS);
     assert_eq!(ask(fixture, limit(100, 50)).await, Permit::Now);
-    fixture.state().learn_identify(&app(), limit(11, 50), seconds(3)).await.unwrap();
+    fixture.advance(seconds(1)).await;
+    fixture.state().learn_identify(&app(), limit(11, 50), seconds(3)).await.expect(ANSWERS);
     let refused = ask(fixture, limit(100, 50)).await;
     assert!(
         matches!(refused, Permit::RefusedUntil(_)),

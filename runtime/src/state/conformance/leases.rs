@@ -2,14 +2,14 @@
 
 use qqrelay_proto::subject::{Lane, Partition};
 
-use super::{Fixture, crowd, seconds};
+use super::{ANSWERS, Fixture, crowd, seconds};
 use crate::state::key::LEASE_TTL;
 use crate::state::{Lease, LeaseKey, Renewal, Taking};
 
 const KEY: LeaseKey = LeaseKey::Partition(Partition::Chain(3));
 
 async fn take(fixture: &impl Fixture, owner: &str, seen: Option<&Lease>) -> Taking {
-    fixture.state().take_lease(KEY, &owner.into(), seen).await.unwrap()
+    fixture.state().take_lease(KEY, &owner.into(), seen).await.expect(ANSWERS)
 }
 
 async fn taken(fixture: &impl Fixture, owner: &str, seen: Option<&Lease>) -> Lease {
@@ -20,7 +20,7 @@ async fn taken(fixture: &impl Fixture, owner: &str, seen: Option<&Lease>) -> Lea
 }
 
 async fn renew(fixture: &impl Fixture, held: &Lease) -> Renewal {
-    fixture.state().renew_lease(KEY, held).await.unwrap()
+    fixture.state().renew_lease(KEY, held).await.expect(ANSWERS)
 }
 
 async fn renewed(fixture: &impl Fixture, held: &Lease) -> Lease {
@@ -29,7 +29,7 @@ async fn renewed(fixture: &impl Fixture, held: &Lease) -> Lease {
 }
 
 async fn holder(fixture: &impl Fixture) -> Option<Lease> {
-    fixture.state().lease(KEY).await.unwrap()
+    fixture.state().lease(KEY).await.expect(ANSWERS)
 }
 
 /// Of many who take a free lease at once, and of many who steal one, exactly one has it.
@@ -39,7 +39,7 @@ pub async fn of_a_hundred_takers_one_wins(fixture: &mut impl Fixture) {
         let before = seen.clone();
         let answers = crowd(fixture, |state, number| {
             let (owner, seen) = (format!("{round}-{number}").into(), before.clone());
-            async move { state.take_lease(KEY, &owner, seen.as_ref()).await.unwrap() }
+            async move { state.take_lease(KEY, &owner, seen.as_ref()).await.expect(ANSWERS) }
         })
         .await;
         let won: Vec<_> =
@@ -80,7 +80,7 @@ pub async fn renewing_never_takes_a_lease_back(fixture: &mut impl Fixture) {
     let held = taken(fixture, "b", Some(&lost)).await;
     assert_eq!(renew(fixture, &lost).await, Renewal::Lost);
     assert_eq!(holder(fixture).await, Some(held.clone()));
-    fixture.state().release_lease(KEY, &held).await.unwrap();
+    fixture.state().release_lease(KEY, &held).await.expect(ANSWERS);
     assert_eq!(renew(fixture, &lost).await, Renewal::Lost);
     assert_eq!(renew(fixture, &held).await, Renewal::Lost);
     assert_eq!(holder(fixture).await, None);
@@ -93,10 +93,10 @@ pub async fn renewing_never_takes_a_lease_back(fixture: &mut impl Fixture) {
 pub async fn giving_away_touches_nobody_elses_lease(fixture: &mut impl Fixture) {
     let lost = taken(fixture, "a", None).await;
     let held = taken(fixture, "b", Some(&lost)).await;
-    fixture.state().release_lease(KEY, &lost).await.unwrap();
+    fixture.state().release_lease(KEY, &lost).await.expect(ANSWERS);
     assert_eq!(holder(fixture).await, Some(held.clone()));
     let newer = renewed(fixture, &held).await;
-    fixture.state().release_lease(KEY, &held).await.unwrap();
+    fixture.state().release_lease(KEY, &held).await.expect(ANSWERS);
     assert_eq!(holder(fixture).await, None, "the count does not matter, as in renewing: {newer:?}");
 }
 
@@ -110,7 +110,7 @@ pub async fn a_taker_whose_answer_was_lost_finds_its_own_lease(fixture: &mut imp
 pub async fn no_incarnation_is_used_twice(fixture: &mut impl Fixture) {
     let mut last = taken(fixture, "a", None).await;
     for _ in 0..5 {
-        fixture.state().release_lease(KEY, &last).await.unwrap();
+        fixture.state().release_lease(KEY, &last).await.expect(ANSWERS);
         let next = taken(fixture, "a", None).await;
         assert!(next.incarnation > last.incarnation);
         last = next;
@@ -139,8 +139,8 @@ pub async fn each_partition_and_each_lane_has_its_own_lease(fixture: &mut impl F
     let held = taken(fixture, "a", None).await;
     let lane = Lane::new(3).expect("3 is below 16");
     for key in [LeaseKey::Partition(Partition::Chain(4)), LeaseKey::Lane(lane)] {
-        assert_eq!(fixture.state().lease(key).await.unwrap(), None);
-        let other = fixture.state().take_lease(key, &"b".into(), None).await.unwrap();
+        assert_eq!(fixture.state().lease(key).await.expect(ANSWERS), None);
+        let other = fixture.state().take_lease(key, &"b".into(), None).await.expect(ANSWERS);
         assert!(matches!(other, Taking::Taken(_)));
     }
     assert_eq!(holder(fixture).await, Some(held));

@@ -6,7 +6,7 @@ use qqrelay_proto::command::{CommandId, MsgSeq, ReplyTo};
 use qqrelay_proto::id::{AppId, Scene, Scope};
 use qqrelay_proto::ledger::{Claim, Right};
 
-use super::{CROWD, Fixture, app, crowd, longer_app, seconds};
+use super::{ANSWERS, CROWD, Fixture, app, crowd, longer_app, seconds};
 use crate::state::ReplyKey;
 
 /// One right to reply, owned, so that tasks can have it.
@@ -37,7 +37,7 @@ const fn of(limit: u8) -> Right {
 }
 
 async fn claim(fixture: &impl Fixture, asked: &Asked, number: u32, right: Right) -> Claim {
-    fixture.state().claim_reply(asked.key(), &id(number), right).await.unwrap()
+    fixture.state().claim_reply(asked.key(), &id(number), right).await.expect(ANSWERS)
 }
 
 fn granted(claim: Claim) -> (MsgSeq, u8) {
@@ -51,7 +51,7 @@ pub async fn a_crowd_of_commands_gets_as_many_replies_as_the_platform_takes(
 ) {
     let answers = crowd(fixture, |state, number| {
         let asked = asked();
-        async move { state.claim_reply(asked.key(), &id(number), of(5)).await.unwrap() }
+        async move { state.claim_reply(asked.key(), &id(number), of(5)).await.expect(ANSWERS) }
     })
     .await;
     let mut numbers = BTreeSet::new();
@@ -70,7 +70,7 @@ pub async fn a_crowd_of_attempts_of_one_command_has_one_use_and_one_number(
 ) {
     let answers = crowd(fixture, |state, _| {
         let asked = asked();
-        async move { state.claim_reply(asked.key(), &id(0), of(2)).await.unwrap() }
+        async move { state.claim_reply(asked.key(), &id(0), of(2)).await.expect(ANSWERS) }
     })
     .await;
     let mut attempts = BTreeSet::new();
@@ -103,7 +103,7 @@ pub async fn nothing_is_granted_after_the_deadline(fixture: &mut impl Fixture) {
 pub async fn a_number_that_somebody_else_has_is_followed_by_the_next(fixture: &mut impl Fixture) {
     let (first, _) = granted(claim(fixture, &asked(), 0, of(3)).await);
     for _ in 0..2 {
-        fixture.state().number_taken(asked().key(), &id(0)).await.unwrap();
+        fixture.state().number_taken(asked().key(), &id(0)).await.expect(ANSWERS);
     }
     let (second, attempt) = granted(claim(fixture, &asked(), 0, of(3)).await);
     assert_eq!((second, attempt), (first.next(), 1));
@@ -114,18 +114,18 @@ pub async fn a_number_that_somebody_else_has_is_followed_by_the_next(fixture: &m
 /// As long as no attempt is left that may have arrived.
 pub async fn what_certainly_never_left_gives_its_use_back(fixture: &mut impl Fixture) {
     granted(claim(fixture, &asked(), 0, of(1)).await);
-    fixture.state().release_reply(asked().key(), &id(0)).await.unwrap();
+    fixture.state().release_reply(asked().key(), &id(0)).await.expect(ANSWERS);
     granted(claim(fixture, &asked(), 1, of(1)).await);
     assert_eq!(granted(claim(fixture, &asked(), 1, of(1)).await).1, 2);
-    fixture.state().release_reply(asked().key(), &id(1)).await.unwrap();
+    fixture.state().release_reply(asked().key(), &id(1)).await.expect(ANSWERS);
     assert_eq!(claim(fixture, &asked(), 0, of(1)).await, Claim::Exhausted { limit: 1 });
-    fixture.state().release_reply(asked().key(), &id(7)).await.unwrap();
+    fixture.state().release_reply(asked().key(), &id(7)).await.expect(ANSWERS);
 }
 
 /// Only what has begun goes on, to learn what became of it.
 pub async fn when_the_platform_says_enough_no_command_begins(fixture: &mut impl Fixture) {
     granted(claim(fixture, &asked(), 0, of(5)).await);
-    fixture.state().exhaust_replies(asked().key()).await.unwrap();
+    fixture.state().exhaust_replies(asked().key()).await.expect(ANSWERS);
     assert_eq!(granted(claim(fixture, &asked(), 0, of(5)).await).1, 2);
     assert!(matches!(claim(fixture, &asked(), 1, of(5)).await, Claim::Exhausted { .. }));
 }
@@ -153,7 +153,7 @@ pub async fn each_bot_place_and_message_counts_for_itself(fixture: &mut impl Fix
 /// Otherwise a worker that crashes in a circle sends more than the platform takes.
 pub async fn what_is_claimed_is_claimed_after_a_restart(fixture: &mut impl Fixture) {
     granted(claim(fixture, &asked(), 0, of(2)).await);
-    fixture.state().number_taken(asked().key(), &id(0)).await.unwrap();
+    fixture.state().number_taken(asked().key(), &id(0)).await.expect(ANSWERS);
     let (number, _) = granted(claim(fixture, &asked(), 0, of(2)).await);
     fixture.reopen().await;
     assert_eq!(granted(claim(fixture, &asked(), 0, of(2)).await), (number, 2));

@@ -41,6 +41,9 @@ pub trait Fixture: Send {
     async fn now(&self) -> UnixMs;
 }
 
+/// What every rule relies on.
+const ANSWERS: &str = "a state that is up answers";
+
 /// How many contend where the rule is that one of them wins.
 const CROWD: u32 = 100;
 

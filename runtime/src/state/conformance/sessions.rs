@@ -5,7 +5,7 @@ use qqrelay_proto::identify::StartLimit;
 use qqrelay_proto::subject::Source;
 use qqrelay_proto::time::UnixMs;
 
-use super::{Fixture, app, longer_app, place, seconds};
+use super::{ANSWERS, Fixture, app, longer_app, place, seconds};
 use crate::state::key::RESUME_TTL;
 use crate::state::{GatewayAnswer, ResumeCopy};
 
@@ -24,11 +24,11 @@ fn copy(seq: u64) -> ResumeCopy {
 }
 
 async fn put(fixture: &impl Fixture, app: &AppId, source: Source, seq: u64) {
-    fixture.state().put_resume(app, source, &copy(seq)).await.unwrap();
+    fixture.state().put_resume(app, source, &copy(seq)).await.expect(ANSWERS);
 }
 
 async fn resumes(fixture: &impl Fixture, app: Option<&AppId>) -> Vec<(AppId, Source, ResumeCopy)> {
-    let mut found = fixture.state().resumes(app).await.unwrap();
+    let mut found = fixture.state().resumes(app).await.expect(ANSWERS);
     found.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
     found
 }
@@ -41,21 +41,22 @@ pub async fn the_gateways_answer_is_kept_over_a_restart_for_its_time(fixture: &m
         let url = "wss://gateway.example/websocket/".to_owned();
         GatewayAnswer { url, shards, limit: (shards > 1).then_some(limit) }
     };
-    assert_eq!(fixture.state().gateway(&app()).await.unwrap(), None);
+    assert_eq!(fixture.state().gateway(&app()).await.expect(ANSWERS), None);
     for shards in [4, 1, 4] {
-        fixture.state().put_gateway(&app(), &answer(shards), seconds(60)).await.unwrap();
-        let (found, age) = fixture.state().gateway(&app()).await.unwrap().expect("it was put");
+        fixture.state().put_gateway(&app(), &answer(shards), seconds(60)).await.expect(ANSWERS);
+        let (found, age) =
+            fixture.state().gateway(&app()).await.expect(ANSWERS).expect("it was put");
         assert_eq!(found, answer(shards));
         assert!(age < seconds(1));
     }
     fixture.reopen().await;
     fixture.advance(seconds(50)).await;
-    let (found, age) = fixture.state().gateway(&app()).await.unwrap().expect("it is fresh");
+    let (found, age) = fixture.state().gateway(&app()).await.expect(ANSWERS).expect("it is fresh");
     assert_eq!(found, answer(4));
     assert!(age >= seconds(50) && age < seconds(60), "{age:?}");
-    assert_eq!(fixture.state().gateway(&longer_app()).await.unwrap(), None);
+    assert_eq!(fixture.state().gateway(&longer_app()).await.expect(ANSWERS), None);
     fixture.advance(seconds(10)).await;
-    assert_eq!(fixture.state().gateway(&app()).await.unwrap(), None);
+    assert_eq!(fixture.state().gateway(&app()).await.expect(ANSWERS), None);
 }
 
 /// Whatever the bots' ids look like.
@@ -86,8 +87,8 @@ pub async fn the_last_resume_copy_stands_until_it_is_forgotten(fixture: &mut imp
         put(fixture, &app(), shard(0), seq).await;
     }
     put(fixture, &app(), shard(1), 3).await;
-    fixture.state().forget_resume(&app(), shard(1)).await.unwrap();
-    fixture.state().forget_resume(&app(), shard(1)).await.unwrap();
+    fixture.state().forget_resume(&app(), shard(1)).await.expect(ANSWERS);
+    fixture.state().forget_resume(&app(), shard(1)).await.expect(ANSWERS);
     assert_eq!(resumes(fixture, Some(&app())).await, [(app(), shard(0), copy(8))]);
     fixture.advance(RESUME_TTL + seconds(1)).await;
     assert_eq!(resumes(fixture, None).await, []);

@@ -3,7 +3,7 @@
 use qqrelay_proto::id::ShardId;
 use qqrelay_proto::subject::Source;
 
-use super::{Fixture, app, crowd, longer_app, place, seconds};
+use super::{ANSWERS, Fixture, app, crowd, longer_app, place, seconds};
 use crate::state::Sighting;
 use crate::state::key::{SEEN_TTL, SIGHTING_HOLD};
 
@@ -14,18 +14,18 @@ fn shard(index: u16) -> Source {
 }
 
 async fn see(fixture: &impl Fixture, source: Source) -> Sighting {
-    fixture.state().see(&app(), ID, source).await.unwrap()
+    fixture.state().see(&app(), ID, source).await.expect(ANSWERS)
 }
 
 async fn stored(fixture: &impl Fixture, number: u64) {
-    fixture.state().stored(&app(), ID, &place(number)).await.unwrap();
+    fixture.state().stored(&app(), ID, &place(number)).await.expect(ANSWERS);
 }
 
 /// The others know that it is on its way.
 pub async fn of_a_crowd_of_sources_one_stores_an_event(fixture: &mut impl Fixture) {
     let answers = crowd(fixture, |state, number| {
         let source = shard(u16::try_from(number).expect("a crowd is small"));
-        async move { state.see(&app(), ID, source).await.unwrap() }
+        async move { state.see(&app(), ID, source).await.expect(ANSWERS) }
     })
     .await;
     let first = answers.iter().filter(|answer| **answer == Sighting::First).count();
@@ -42,8 +42,8 @@ pub async fn an_event_that_is_stored_is_known_to_every_source(fixture: &mut impl
         assert_eq!(see(fixture, source).await, Sighting::Again(place(17)));
     }
     let state = fixture.state();
-    assert_eq!(state.see(&app(), "102:m2", shard(0)).await.unwrap(), Sighting::First);
-    assert_eq!(state.see(&longer_app(), ID, shard(0)).await.unwrap(), Sighting::First);
+    assert_eq!(state.see(&app(), "102:m2", shard(0)).await.expect(ANSWERS), Sighting::First);
+    assert_eq!(state.see(&longer_app(), ID, shard(0)).await.expect(ANSWERS), Sighting::First);
 }
 
 /// Its frame comes again, and nobody else has the event in the log.

@@ -1,25 +1,25 @@
 //! One access token for all processes.
 
-use super::{Fixture, app, crowd, longer_app, seconds};
-use crate::state::seal::Seal;
+use super::{ANSWERS, Fixture, app, crowd, longer_app, seconds};
+use crate::state::seal::{Seal, SealError};
 use crate::state::{Flight, SealedToken};
 
 async fn sealed(fixture: &impl Fixture, text: &str) -> SealedToken {
     let expires_at = fixture.now().await.plus(seconds(7_200));
-    let sealed = Seal::new(app(), "a bot's secret").seal(text).unwrap();
+    let sealed = Seal::new(app(), "a bot's secret").seal(text).expect("the system has randomness");
     SealedToken { expires_at, sealed }
 }
 
 async fn put(fixture: &impl Fixture, token: &SealedToken) {
-    fixture.state().put_token(&app(), token).await.unwrap();
+    fixture.state().put_token(&app(), token).await.expect(ANSWERS);
 }
 
 async fn found(fixture: &impl Fixture) -> Option<SealedToken> {
-    fixture.state().token(&app()).await.unwrap()
+    fixture.state().token(&app()).await.expect(ANSWERS)
 }
 
 async fn flight(fixture: &impl Fixture, owner: &str) -> Flight {
-    fixture.state().token_flight(&app(), &owner.into(), seconds(15)).await.unwrap()
+    fixture.state().token_flight(&app(), &owner.into(), seconds(15)).await.expect(ANSWERS)
 }
 
 /// Each bot's own.
@@ -30,7 +30,7 @@ pub async fn the_last_token_stands(fixture: &mut impl Fixture) {
         put(fixture, &token).await;
         assert_eq!(found(fixture).await, Some(token));
     }
-    assert_eq!(fixture.state().token(&longer_app()).await.unwrap(), None);
+    assert_eq!(fixture.state().token(&longer_app()).await.expect(ANSWERS), None);
 }
 
 /// A process that was held up cannot replace a token by one that has run out.
@@ -54,15 +54,16 @@ pub async fn what_is_stored_is_not_the_token(fixture: &mut impl Fixture) {
     put(fixture, &sealed(fixture, plain).await).await;
     let found = found(fixture).await.expect("it was put").sealed;
     assert!(!found.windows(plain.len()).any(|window| window == plain.as_bytes()));
-    assert_eq!(Seal::new(app(), "a bot's secret").open(&found).unwrap(), plain);
-    Seal::new(app(), "another secret").open(&found).unwrap_err();
+    let open = |secret| Seal::new(app(), secret).open(&found);
+    assert_eq!(open("a bot's secret").as_deref(), Ok(plain));
+    assert_eq!(open("another secret"), Err(SealError::Key));
 }
 
 /// The others wait for what it brings.
 pub async fn of_a_crowd_of_processes_one_fetches(fixture: &mut impl Fixture) {
     let answers = crowd(fixture, |state, number| async move {
         let owner = format!("p{number}").into();
-        state.token_flight(&app(), &owner, seconds(15)).await.unwrap()
+        state.token_flight(&app(), &owner, seconds(15)).await.expect(ANSWERS)
     })
     .await;
     assert_eq!(answers.iter().filter(|answer| **answer == Flight::Ours).count(), 1);

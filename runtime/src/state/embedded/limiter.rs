@@ -57,3 +57,34 @@ impl Limiter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_buckets_that_are_whole_again_are_forgotten() {
+        let (app, mut limiter) = (AppId::from("102"), Limiter::default());
+        let quota = "1/min".parse().expect("a quota");
+        let mut ask = |place: u32, now| {
+            let bucket = format!("group:{place}");
+            let answer = limiter.admit(&app, &[Want { bucket: &bucket, quota }], UnixMs(now));
+            (answer, limiter.buckets.len())
+        };
+        let places = u32::try_from(SWEEP_FLOOR).expect("a small number");
+        for place in 0..places {
+            assert_eq!(ask(place, 100_000).0, Admission::Admitted);
+        }
+        assert_eq!(ask(places, 130_000), (Admission::Admitted, SWEEP_FLOOR + 1));
+        assert!(matches!(ask(0, 159_999).0, Admission::RetryAfter { .. }));
+        for place in places + 1..2 * places {
+            ask(place, 160_000);
+        }
+        assert_eq!(
+            ask(0, 160_000),
+            (Admission::Admitted, SWEEP_FLOOR + 1),
+            "those of before ended"
+        );
+        assert!(matches!(ask(places, 160_000).0, Admission::RetryAfter { .. }));
+    }
+}

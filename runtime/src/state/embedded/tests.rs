@@ -15,23 +15,25 @@ use crate::store::{Clock, Sweep, Swept};
 /// The file, and a clock that only a test moves.
 struct File {
     place: TempDir,
+    /// How often the process has died.
+    deaths: u32,
     now: Arc<AtomicU64>,
     store: Store,
     state: Arc<Embedded>,
 }
 
 impl File {
-    fn path(place: &TempDir) -> PathBuf {
-        place.path().join("store.redb")
+    fn path(place: &TempDir, deaths: u32) -> PathBuf {
+        place.path().join(format!("store-{deaths}.redb"))
     }
 
-    async fn open(place: &TempDir, now: &Arc<AtomicU64>) -> (Store, Arc<Embedded>) {
-        let now = Arc::clone(now);
-        let clock = Clock::of(move || UnixMs(now.load(Ordering::SeqCst)));
+    async fn open(place: TempDir, deaths: u32, now: Arc<AtomicU64>) -> Self {
+        let shown = Arc::clone(&now);
+        let clock = Clock::of(move || UnixMs(shown.load(Ordering::SeqCst)));
         let layout = Layout { partitions: 1, window: 256 };
-        let store = Store::open(&Self::path(place), layout, clock).unwrap();
-        let state = Embedded::new(store.clone()).await.unwrap();
-        (store, Arc::new(state))
+        let store = Store::open(&Self::path(&place, deaths), layout, clock).unwrap();
+        let state = Arc::new(Embedded::new(store.clone()).await.unwrap());
+        Self { place, deaths, now, store, state }
     }
 
     /// Rows in the file, swept away or not, and their filed ends.
@@ -56,9 +58,14 @@ impl Fixture for File {
         Arc::clone(&self.state) as Arc<dyn State>
     }
 
+    /// Goes on with the file as it is while the process lives: as if it had been killed now, so
+    /// that what is answered too early is missed.
     async fn reopen(&mut self) {
+        let (from, to) = (self.deaths, self.deaths + 1);
+        std::fs::copy(Self::path(&self.place, from), Self::path(&self.place, to)).unwrap();
+        let place = std::mem::replace(&mut self.place, TempDir::new().unwrap());
         self.store.close().await;
-        (self.store, self.state) = Self::open(&self.place, &self.now).await;
+        *self = Self::open(place, to, Arc::clone(&self.now)).await;
     }
 
     async fn advance(&mut self, by: Duration) {
@@ -71,10 +78,8 @@ impl Fixture for File {
 }
 
 async fn file() -> File {
-    let place = TempDir::new().unwrap();
     let now = Arc::new(AtomicU64::new(1_790_000_000_000));
-    let (store, state) = File::open(&place, &now).await;
-    File { place, now, store, state }
+    File::open(TempDir::new().unwrap(), 0, now).await
 }
 
 mod conformance {
@@ -145,7 +150,7 @@ async fn no_token_stands_in_the_file() {
     let row = SealedToken { expires_at, sealed };
     file.state.put_token(&"102".into(), &row).await.unwrap();
     file.store.close().await;
-    let bytes = std::fs::read(File::path(&file.place)).unwrap();
+    let bytes = std::fs::read(File::path(&file.place, 0)).unwrap();
     for secret in [token, "the secret"] {
         assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
     }
