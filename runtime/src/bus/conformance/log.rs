@@ -135,8 +135,9 @@ pub async fn the_newest_record_is_found_by_prefix_and_by_name(fixture: &mut impl
 /// From any number on, no more than asked for, and nothing that the filter does not take.
 pub async fn a_range_has_what_the_filter_takes_in_order(fixture: &mut impl Fixture) {
     let mut writer = Writer::open(&*fixture.bus(), PARTITION).await;
-    let of =
-        |seq: u64| event_of(if seq % 3 == 0 { "103" } else { "102" }, PARTITION, &group(), seq);
+    let of = |seq: u64| {
+        event_of(if seq.is_multiple_of(3) { "103" } else { "102" }, PARTITION, &group(), seq)
+    };
     writer.append((1..=900).map(of).collect()).await;
     let mut check = async |from: u64, limit: usize, expected: Vec<u64>| {
         let filter = source(PARTITION, "103").all();

@@ -38,7 +38,7 @@ impl Filing {
     /// Of a record in the log; `None` for a subject that is not of this partition.
     pub(super) fn of_event(partition: Partition, subject: &str) -> Option<Self> {
         let filing = match subject.parse().ok()? {
-            LogSubject::Ownership(of) => (of == partition).then(|| (None, subject.len())),
+            LogSubject::Ownership(of) => (of == partition).then_some((None, subject.len())),
             read => {
                 let source = read.source()?;
                 let lane =
