@@ -97,84 +97,6 @@ impl RetryBudget {
     }
 }
 
-/// When a shard connects again.
-///
-/// Source: PLATFORM.md, "reconnecting".
-#[derive(Debug, Clone, Default)]
-pub struct Reconnect {
-    /// Sockets lost in a row without a stable one between them.
-    lost: usize,
-    /// How many of the last sockets opened and died at once.
-    quick: u32,
-}
-
-/// How a socket came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
-    /// It never opened.
-    Unopened,
-    /// Opcode 7 or close code 4009: the platform's routine, whatever the socket's age.
-    Routine {
-        /// Time from opening to the end.
-        lived: Duration,
-    },
-    /// Any other way.
-    Broken {
-        /// Time from opening to the end.
-        lived: Duration,
-    },
-}
-
-impl Reconnect {
-    /// The first wait is any part of this.
-    const FIRST: Duration = Duration::from_millis(500);
-    /// The waits after it, a fifth less to a fifth more; the last one repeats.
-    const LADDER: [Duration; 6] = [
-        Duration::from_secs(1),
-        Duration::from_secs(2),
-        Duration::from_secs(5),
-        Duration::from_secs(10),
-        Duration::from_secs(30),
-        Duration::from_secs(60),
-    ];
-    /// A socket that lasted this long ends the series; one RESUMED would not do, because a session
-    /// can flap.
-    const STABLE: Duration = Duration::from_secs(60);
-    /// A socket that opened and broke within this time was quick to go.
-    const QUICK: Duration = Duration::from_secs(5);
-    /// After this many quick ones in a row the longest wait comes at once.
-    const QUICK_MAX: u32 = 3;
-
-    /// How long to wait before the next socket.
-    pub fn next(&mut self, lost: Lost, jitter: f64) -> Duration {
-        let lived = match lost {
-            Lost::Unopened => Duration::ZERO,
-            Lost::Routine { lived } | Lost::Broken { lived } => lived,
-        };
-        if lived >= Self::STABLE {
-            self.lost = 0;
-        }
-        match lost {
-            Lost::Broken { lived } if lived < Self::QUICK => self.quick += 1,
-            Lost::Broken { .. } => self.quick = 0,
-            Lost::Routine { .. } | Lost::Unopened => {}
-        }
-        let step = self.lost;
-        self.lost = self.lost.saturating_add(1);
-        if self.quick >= Self::QUICK_MAX {
-            self.quick = 0;
-            return spread(Self::LADDER[Self::LADDER.len() - 1], Spread::Fifth, jitter);
-        }
-        match step.checked_sub(1) {
-            None => spread(Self::FIRST, Spread::Full, jitter),
-            Some(rung) => {
-                let rung = rung.min(Self::LADDER.len() - 1);
-                spread(Self::LADDER[rung], Spread::Fifth, jitter)
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,47 +107,6 @@ mod tests {
 
     const fn secs(n: u64) -> Duration {
         Duration::from_secs(n)
-    }
-
-    const fn broken(lived: Duration) -> Lost {
-        Lost::Broken { lived }
-    }
-
-    #[test]
-    fn reconnects_slow_down_step_by_step_and_stay_at_a_minute() {
-        let mut shard = Reconnect::default();
-        assert_eq!(shard.next(Lost::Unopened, 0.0), Duration::ZERO);
-        for wait in [1, 2, 5, 10, 30, 60, 60, 60] {
-            assert_eq!(shard.next(Lost::Unopened, MIDDLE), secs(wait));
-        }
-    }
-
-    #[test]
-    fn a_stable_socket_ends_the_series_and_a_short_one_does_not() {
-        let mut shard = Reconnect::default();
-        let first = |shard: &mut Reconnect, lost| shard.next(lost, MIDDLE) < secs(1);
-        assert!(first(&mut shard, broken(secs(60))));
-        assert!(first(&mut shard, broken(secs(60))));
-        assert!(!first(&mut shard, broken(secs(59))));
-        assert!(first(&mut shard, Lost::Routine { lived: secs(1_800) }));
-    }
-
-    #[test]
-    fn sockets_that_break_at_once_three_times_earn_the_longest_wait() {
-        let mut shard = Reconnect::default();
-        shard.next(broken(secs(1)), MIDDLE);
-        shard.next(Lost::Routine { lived: secs(1) }, MIDDLE);
-        assert_eq!(shard.next(broken(secs(4)), MIDDLE), secs(2));
-        assert_eq!(shard.next(broken(secs(4)), MIDDLE), secs(60));
-        assert_eq!(shard.next(broken(secs(4)), MIDDLE), secs(10));
-    }
-
-    #[test]
-    fn routine_ends_are_never_quick_breaks() {
-        let mut shard = Reconnect::default();
-        let waits: Vec<_> =
-            (0..4).map(|_| shard.next(Lost::Routine { lived: secs(1) }, MIDDLE)).collect();
-        assert_eq!(waits, [Duration::from_millis(250), secs(1), secs(2), secs(5)]);
     }
 
     #[test]
@@ -255,16 +136,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_wait_is_bounded(
-            lives in prop::collection::vec((0..100_u64, 0.0..1.0_f64), 1..60),
-        ) {
-            let mut shard = Reconnect::default();
-            for (failures, &(lived, jitter)) in lives.iter().enumerate() {
-                prop_assert!(shard.next(broken(secs(lived)), jitter) <= secs(72));
-                let failures = u32::try_from(failures).expect("under 60");
-                prop_assert!(Doubling::TOKEN.delay(failures, jitter) <= secs(72));
-                prop_assert!(Doubling::REST.delay(failures, jitter) <= secs(30));
-            }
+        fn every_wait_is_bounded(failures in any::<u32>(), jitter in 0.0..1.0_f64) {
+            prop_assert!(Doubling::TOKEN.delay(failures, jitter) <= secs(72));
+            prop_assert!(Doubling::REST.delay(failures, jitter) <= secs(30));
         }
     }
 }

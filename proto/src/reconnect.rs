@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Waits before the first, second, … attempt in a row. The first is spread over its whole length,
 /// so that shards which lost their sockets together do not come back together.
 ///
-/// Source: PLATFORM.md, "reconnects".
+/// Source: PLATFORM.md, "reconnecting".
 const LADDER: [Duration; 7] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
@@ -40,8 +40,10 @@ const APART: Duration = Duration::from_secs(1);
 pub enum Manner {
     /// The platform's own cycle: opcode 7, code 4009.
     Routine,
-    /// Anything else.
+    /// Any other end of a socket that was open.
     Trouble,
+    /// It never opened, which is no quick disconnect: the platform or the way to it is down.
+    Unopened,
 }
 
 /// One shard's pace.
@@ -69,10 +71,18 @@ impl Reconnect {
         if lived >= STABLE {
             self.attempts = 0;
         }
-        self.quick = if lived < QUICK { self.quick + 1 } else { 0 };
-        let step = if self.quick >= QUICK_IN_A_ROW { LADDER.len() - 1 } else { self.attempts };
-        self.attempts = (self.attempts + 1).min(LADDER.len() - 1);
-        let wait = LADDER[step.min(LADDER.len() - 1)];
+        if manner == Manner::Trouble {
+            self.quick = if lived < QUICK { self.quick + 1 } else { 0 };
+        }
+        let top = LADDER.len() - 1;
+        let step = if self.quick >= QUICK_IN_A_ROW {
+            self.quick = 0;
+            top
+        } else {
+            self.attempts
+        };
+        self.attempts = (self.attempts + 1).min(top);
+        let wait = LADDER[step];
         let share = if step == 0 { jitter } else { 1.0 - SPREAD + 2.0 * SPREAD * jitter };
         now + wait.mul_f64(share)
     }
@@ -119,6 +129,12 @@ mod tests {
     fn sockets_that_die_at_once_are_left_alone() {
         let trouble = |lived| (lived, Manner::Trouble);
         assert_eq!(waits(&[trouble(1); 3], 0.5), [250, 1000, 60_000]);
+    }
+
+    #[test]
+    fn a_platform_that_is_down_is_asked_step_by_step() {
+        let unopened = [(0, Manner::Unopened); 5];
+        assert_eq!(waits(&unopened, 0.5), [250, 1000, 2000, 5000, 10_000]);
     }
 
     #[test]

@@ -205,7 +205,11 @@ impl Shard {
             Reached::Live => self.fruitless = 0,
         }
         let routine = matches!(ending, Ending::Asked | Ending::Closed(Some(CloseCode(4009))));
-        let manner = if routine { Manner::Routine } else { Manner::Trouble };
+        let manner = match reached {
+            _ if routine => Manner::Routine,
+            Reached::Nothing => Manner::Unopened,
+            Reached::Asked | Reached::Live => Manner::Trouble,
+        };
         self.not_before = self.pace.ended(now, manner, jitter);
         match self.next(ending, jitter) {
             Next::Resume(wait) => self.resume(now, wait),
