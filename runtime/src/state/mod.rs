@@ -140,7 +140,7 @@ pub trait State: Send + Sync + 'static {
     async fn done(&self, lane: Lane, app: &AppId, ids: &[&str]) -> Result<Vec<bool>, StateError>;
 
     /// Says that pieces of work are finished; recognised for `ttl`, which is how long the stream
-    /// keeps them. Safe to repeat.
+    /// keeps them. What was counted of them is forgotten. Safe to repeat.
     ///
     /// # Errors
     ///

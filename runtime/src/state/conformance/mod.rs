@@ -119,6 +119,7 @@ macro_rules! state_conformance {
                 every_start_of_a_crowd_is_counted_once
                 starts_and_failures_are_counted_apart_over_a_restart
                 counts_end_in_time
+                what_is_done_has_no_counts
             }
             sightings {
                 of_a_crowd_of_sources_one_stores_an_event

@@ -81,3 +81,18 @@ pub async fn counts_end_in_time(fixture: &mut impl Fixture) {
     fixture.advance(seconds(30)).await;
     assert_eq!(fixture.state().count_start(&app(), "102:m1", seconds(60)).await.expect(ANSWERS), 1);
 }
+
+/// Most work starts once, and is not to be remembered as long as its mark.
+pub async fn what_is_done_has_no_counts(fixture: &mut impl Fixture) {
+    let state = fixture.state();
+    for _ in 0..3 {
+        for id in ["102:m1", "102:m2"] {
+            state.count_start(&app(), id, seconds(60)).await.expect(ANSWERS);
+        }
+    }
+    state.mark_done(lane(3), &app(), &["102:m1"], seconds(60)).await.expect(ANSWERS);
+    for (id, expected) in [("102:m1", 1), ("102:m2", 4)] {
+        let count = state.count_start(&app(), id, seconds(60)).await;
+        assert_eq!(count.expect(ANSWERS), expected);
+    }
+}

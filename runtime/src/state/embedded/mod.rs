@@ -199,8 +199,16 @@ impl State for Embedded {
         ids: &[&str],
         ttl: Duration,
     ) -> Result<(), StateError> {
-        let keys: Vec<_> = ids.iter().map(|id| key::done(app, lane, id)).collect();
-        self.change(move |rows| keys.iter().try_for_each(|key| rows.put(key, &(), ttl))).await
+        let keys = |id: &&str| (key::done(app, lane, id), key::tries(app, id));
+        let keys: Vec<_> = ids.iter().map(keys).collect();
+        let decide = move |rows: &mut Rows<'_>| {
+            for (done, tries) in &keys {
+                rows.put(done, &(), ttl)?;
+                rows.remove(tries)?;
+            }
+            Ok(())
+        };
+        self.change(decide).await
     }
 
     async fn count_start(&self, app: &AppId, id: &str, ttl: Duration) -> Result<u32, StateError> {
