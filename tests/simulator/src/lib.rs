@@ -7,6 +7,7 @@ mod answer;
 pub mod app;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod dice;
 pub mod error;
 pub mod events;
@@ -27,6 +28,8 @@ pub mod wire;
 
 pub use self::app::AppConfig;
 pub use self::config::Config;
+pub use self::control::{Action, Target};
+pub use self::events::Injection;
 pub use self::simulator::{Simulator, StartError};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -17,7 +17,7 @@ use crate::clock::{Clock, WallMs};
 use crate::config::{Config, LegacyScheme};
 use crate::dice::Dice;
 use crate::error::ApiError;
-use crate::events::{Event, intent_of};
+use crate::events::{Event, Injection, Maker, intent_of};
 use crate::faults::Board;
 use crate::gateway::budget::IdentifyBudget;
 use crate::gateway::discovery::Lookups;
@@ -70,6 +70,8 @@ pub struct Platform {
     apps: BTreeMap<AppId, AppHandle>,
     recent: Mutex<VecDeque<(u64, AppId, Event)>>,
     injections: AtomicU64,
+    /// Numbers made-up messages in the order in which they are made up.
+    serials: AtomicU64,
 }
 
 /// The boards of armed faults.
@@ -139,6 +141,7 @@ impl Platform {
             apps: apps.collect(),
             recent: Mutex::default(),
             injections: AtomicU64::new(1),
+            serials: AtomicU64::new(1),
             config,
             clock,
             journal,
@@ -262,6 +265,14 @@ impl Platform {
         // First, so that a reply finds its message however fast it is.
         self.rest.pushed(app, &event, self.now());
         self.place(app, event, Cause { injection, repeat_of: None })
+    }
+
+    /// Completes what a test asks for, and pushes it.
+    pub fn inject(self: &Arc<Self>, app: &AppHandle, injection: &Injection) -> Pushed {
+        let serial = self.serials.fetch_add(1, Ordering::Relaxed);
+        let maker = Maker::new(&self.dice, app, &injection.d, self.now(), serial);
+        let event = injection.complete(&maker);
+        self.push(app, event)
     }
 
     /// Pushes a recent event again, under new sequences; none when it is no longer remembered.

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::platform::Platform;
 use crate::wire::{Cutter, Wire};
-use crate::{answer, gateway, rest, token_endpoint};
+use crate::{answer, control, gateway, rest, token_endpoint};
 
 /// How long a client may take to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,7 +30,7 @@ fn router(platform: &Arc<Platform>) -> Router {
         .merge(gateway::router())
         .fallback(rest::unknown_route)
         .layer(middleware::from_fn_with_state(Arc::clone(platform), answer::finish));
-    public.with_state(Arc::clone(platform))
+    public.merge(control::router()).with_state(Arc::clone(platform))
 }
 
 /// Accepts connections until the platform stops.

@@ -10,8 +10,12 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::config::Config;
+use crate::control::action::Action;
+use crate::control::view::SessionView;
+use crate::control::{ActionError, Outcome};
+use crate::events::Injection;
 use crate::journal::Journal;
-use crate::platform::Platform;
+use crate::platform::{Platform, Pushed};
 use crate::server;
 
 /// How long ending may take; what is left then is dropped with the runtime.
@@ -59,6 +63,31 @@ impl Simulator {
     #[must_use]
     pub const fn platform(&self) -> &Arc<Platform> {
         &self.platform
+    }
+
+    /// Makes something happen.
+    ///
+    /// # Errors
+    ///
+    /// When the action names what there is not.
+    pub fn perform(&self, action: &Action) -> Result<Outcome, ActionError> {
+        self.platform.perform(action)
+    }
+
+    /// Sends an event to a bot.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such bot.
+    pub fn inject(&self, app: &str, event: &Injection) -> Result<Pushed, ActionError> {
+        let app = self.platform.app(app).ok_or_else(|| ActionError::UnknownApp(app.into()))?;
+        Ok(self.platform.inject(app, event))
+    }
+
+    /// The living sessions.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionView> {
+        self.platform.session_views()
     }
 
     /// Everything that was sent and received.

@@ -1,12 +1,16 @@
 //! Events as the platform sends them, and how a test asks for one.
 
+mod injection;
 mod intent;
+mod sample;
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
+pub use self::injection::{EnvelopeId, Injection};
 pub use self::intent::intent_of;
+pub(crate) use self::sample::Maker;
 
 /// One event, complete: what is inside an envelope but for its sequence.
 #[derive(Debug, Clone, PartialEq)]

@@ -122,7 +122,7 @@ mod tests {
     fn only_so_many_start_within_five_seconds() {
         let (budget, app) = (IdentifyBudget::default(), AppId::from("1"));
         let start = 1_000_000_000;
-        let spend = |at| budget.spend(&app, 2, 1000, start + at);
+        let spend = |at: WallMs| budget.spend(&app, 2, 1000, start + at);
         assert_eq!([spend(0), spend(1)], [Identifies::Within; 2]);
         assert_eq!(spend(4_999), Identifies::TooFast);
         assert_eq!(spend(9_999), Identifies::Within);

@@ -55,7 +55,8 @@ pub fn close(code: Option<u16>, reason: &str) -> Bytes {
     let mut payload = Vec::with_capacity(SHORT);
     if let Some(code) = code {
         payload.extend_from_slice(&code.to_be_bytes());
-        let room = reason.floor_char_boundary(SHORT - payload.len());
+        let room = SHORT - payload.len();
+        let room = (0..=room).rev().find(|&end| reason.is_char_boundary(end)).unwrap_or(0);
         payload.extend_from_slice(&reason.as_bytes()[..room]);
     }
     let mut out = Vec::with_capacity(payload.len() + 2);

@@ -1,13 +1,14 @@
 //! A handle on one open socket: what others may ask of it.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::session::Session;
-use crate::lock;
+use crate::journal::{By, Entry};
+use crate::platform::Platform;
 use crate::wire::Cutter;
 
 /// Orders that may wait for a socket; beyond it the socket is too far behind to be told anything.
@@ -69,7 +70,7 @@ pub struct Link {
     stalled: watch::Sender<Stalled>,
     cutter: Cutter,
     session: OnceLock<Arc<Session>>,
-    closed_with: Mutex<Option<(Option<u16>, String)>>,
+    over: OnceLock<()>,
 }
 
 impl Link {
@@ -84,7 +85,7 @@ impl Link {
             stalled: watch::Sender::new(Stalled::default()),
             cutter,
             session: OnceLock::new(),
-            closed_with: Mutex::default(),
+            over: OnceLock::new(),
         };
         (Arc::new(link), inbox)
     }
@@ -155,13 +156,27 @@ impl Link {
         self.wake();
     }
 
-    /// Notes that the platform's own close frame is out.
-    pub(super) fn closed(&self, code: Option<u16>, reason: String) {
-        *lock(&self.closed_with) = Some((code, reason));
+    /// The socket is over: its session waits for the next one, and the journal knows. Only the first
+    /// end counts.
+    pub(super) fn close(&self, platform: &Platform, by: By, code: Option<u16>, reason: &str) {
+        if self.over.set(()).is_err() {
+            return;
+        }
+        let session = self.session();
+        if let Some(session) = session {
+            session.let_go(self.number, platform.now());
+        }
+        platform.journal.record(Entry::Close {
+            connection: self.number,
+            session: session.map(|session| session.id.clone()),
+            by,
+            code,
+            reason: reason.to_owned(),
+        });
     }
 
-    /// The platform's own close, once it is out.
-    pub(super) fn closed_with(&self) -> Option<(Option<u16>, String)> {
-        lock(&self.closed_with).clone()
+    /// Whether it has been closed already.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.get().is_some()
     }
 }

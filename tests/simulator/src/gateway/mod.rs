@@ -10,7 +10,7 @@ pub mod links;
 mod reader;
 pub mod session;
 pub mod sessions;
-mod socket;
+pub(crate) mod socket;
 mod upgrade;
 mod writer;
 

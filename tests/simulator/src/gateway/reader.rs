@@ -169,7 +169,7 @@ impl Reader {
 
     fn patience(&self) -> Duration {
         let twice = self.platform.config.heartbeat_interval * 2;
-        self.platform.config.gateway.heartbeat_timeout.unwrap_or(twice.max(PATIENCE_MIN))
+        self.platform.config.gateway.heartbeat_timeout.unwrap_or_else(|| twice.max(PATIENCE_MIN))
     }
 
     fn overdue(&mut self) {

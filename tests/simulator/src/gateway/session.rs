@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use qqrelay_proto::id::SessionId;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::frame;
@@ -68,11 +69,14 @@ struct Socket {
     link: Arc<Link>,
     /// The next sequence to write.
     next: u64,
+    /// Frames that may wait for it; what it came for does not count against it.
+    patience: usize,
     too_slow: bool,
 }
 
 /// What a session leaves out for the moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Silence {
     /// Events pass it by: they get no sequence, as if the platform had forgotten the session.
     pub dispatches: bool,
@@ -149,7 +153,8 @@ impl Session {
     pub fn ready(&self, link: Arc<Link>, d: &Value, now: WallMs) -> u64 {
         let mut state = self.state();
         let connection = link.number;
-        state.socket = Some(Socket { link, next: 1, too_slow: false });
+        let patience = self.replay.waiting;
+        state.socket = Some(Socket { link, next: 1, patience, too_slow: false });
         let (app, shard, session) = (self.app.id.clone(), self.shard, self.id.clone());
         let seq = state.last_seq + 1;
         self.journal.record(Entry::Ready { connection, app, shard, session, seq });
@@ -185,7 +190,8 @@ impl Session {
             return Err(CannotResume::Taken);
         }
         let connection = link.number;
-        let socket = Socket { link, next: after + 1, too_slow: false };
+        let patience = state.kept.len() + self.replay.waiting;
+        let socket = Socket { link, next: after + 1, patience, too_slow: false };
         let replaced = state.socket.replace(socket).map(|socket| socket.link);
         if greeting == Greeting::Said {
             let seq = state.last_seq + 1;
@@ -334,7 +340,7 @@ impl State {
     fn keep(&mut self, kind: Kind, frame: Bytes, now: WallMs, rule: &Replay) {
         if let Some(socket) = &mut self.socket {
             let waiting = self.kept.len() - self.kept.partition_point(|k| k.seq < socket.next);
-            socket.too_slow |= waiting >= rule.waiting;
+            socket.too_slow |= waiting >= socket.patience;
             socket.link.wake();
         }
         if kind == Kind::Resumed && rule.resumed == ResumedFrames::Forgotten {

@@ -42,22 +42,14 @@ pub(super) async fn serve(
         heard = reader.run() => heard,
         () = writer.run() => Heard::Nothing,
     };
-    if let Heard::Close(code, reason) = &heard
-        && link.closed_with().is_none()
-    {
-        reader.client_closed(*code);
-        writer.answer_close(*code, reason).await;
+    match heard {
+        Heard::Close(code, reason) if !link.is_over() => {
+            reader.client_closed(code);
+            link.close(platform, By::Client, code, &reason);
+            writer.answer_close(code, &reason).await;
+        }
+        Heard::Close(..) | Heard::Nothing => link.close(platform, By::Network, None, ""),
     }
-    if let Some(session) = link.session() {
-        session.let_go(number, platform.now());
-    }
-    let session = link.session().map(|session| session.id.clone());
-    let (by, code, reason) = match (link.closed_with(), heard) {
-        (Some((code, reason)), _) => (By::Platform, code, reason),
-        (None, Heard::Close(code, reason)) => (By::Client, code, reason),
-        (None, Heard::Nothing) => (By::Network, None, String::new()),
-    };
-    platform.journal.record(Entry::Close { connection: number, session, by, code, reason });
 }
 
 /// Says Hello, and sets the time at which the socket is sent away.

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::frame;
 use super::link::{Closing, Link, Order};
 use super::session::Reading;
+use crate::journal::By;
 use crate::platform::Platform;
 
 /// Bytes gathered for one write.
@@ -129,8 +130,9 @@ impl Writer {
         let Some((_, Closing { code, reason, .. })) = self.closing.take() else {
             return Then::GoOn;
         };
+        // First, so that whoever comes back at once finds it in the journal.
+        self.link.close(&self.platform, By::Platform, code, &reason);
         let written = self.write(&frame::close(code, &reason)).await;
-        self.link.closed(code, reason);
         if written == Then::GoOn && !self.platform.stop.is_cancelled() {
             sleep(CLOSE_TIMEOUT).await;
         }

@@ -111,6 +111,35 @@ pub enum Entry {
     Action { action: Value },
 }
 
+impl Entry {
+    /// The kind, as it is written in JSON.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Connected { .. } => "connected",
+            Self::Hello { .. } => "hello",
+            Self::Identify { .. } => "identify",
+            Self::Resume { .. } => "resume",
+            Self::Ready { .. } => "ready",
+            Self::Resumed { .. } => "resumed",
+            Self::Dispatch { .. } => "dispatch",
+            Self::Skipped { .. } => "skipped",
+            Self::Again { .. } => "again",
+            Self::Heartbeat { .. } => "heartbeat",
+            Self::Ack { .. } => "ack",
+            Self::Reconnect { .. } => "reconnect",
+            Self::InvalidSession { .. } => "invalid_session",
+            Self::Raw { .. } => "raw",
+            Self::Close { .. } => "close",
+            Self::Ended { .. } => "ended",
+            Self::Token { .. } => "token",
+            Self::Rest { .. } => "rest",
+            Self::Webhook { .. } => "webhook",
+            Self::Action { .. } => "action",
+        }
+    }
+}
+
 /// What a checker needs to know of a message that a bot sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sent {
@@ -130,4 +159,20 @@ pub struct Sent {
     pub content: String,
     /// The id it was given, when it was applied.
     pub id: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_what_json_calls_the_kind() {
+        let check = |entry: Entry| {
+            let json = serde_json::to_value(&entry).unwrap();
+            assert_eq!(json["what"], entry.label());
+        };
+        check(Entry::InvalidSession { connection: 1, resumable: true });
+        check(Entry::Ack { connection: 1 });
+        check(Entry::Action { action: Value::Null });
+    }
 }

@@ -5,7 +5,7 @@
 
 mod entry;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -45,6 +45,7 @@ struct Book {
     lines: VecDeque<Line>,
     next: u64,
     bound: usize,
+    counts: BTreeMap<&'static str, u64>,
     file: Option<BufWriter<File>>,
     file_errors: u64,
 }
@@ -68,8 +69,14 @@ impl Journal {
     /// When the file cannot be created.
     pub fn open(config: &JournalConfig, clock: Arc<Clock>) -> io::Result<Self> {
         let file = config.file.as_ref().map(File::create).transpose()?.map(BufWriter::new);
-        let book =
-            Book { lines: VecDeque::new(), next: 0, bound: config.memory, file, file_errors: 0 };
+        let book = Book {
+            lines: VecDeque::new(),
+            next: 0,
+            bound: config.memory,
+            counts: BTreeMap::new(),
+            file,
+            file_errors: 0,
+        };
         Ok(Self { clock, book: Mutex::new(book) })
     }
 
@@ -78,6 +85,7 @@ impl Journal {
         let mut book = lock(&self.book);
         let index = book.next;
         book.next += 1;
+        *book.counts.entry(entry.label()).or_default() += 1;
         // The clock is read under the lock, so that time never runs backwards along the index.
         let line = Line { index, at_ms: self.clock.wall_ms(), entry };
         book.write(&line);
@@ -95,7 +103,8 @@ impl Journal {
         let oldest = book.oldest();
         let skip = usize::try_from(from.saturating_sub(oldest)).unwrap_or(usize::MAX);
         let lines: Vec<Line> = book.lines.iter().skip(skip).take(limit).cloned().collect();
-        let next = lines.last().map_or(from.clamp(oldest, book.next), |line| line.index + 1);
+        let nothing = || from.clamp(oldest, book.next);
+        let next = lines.last().map_or_else(nothing, |line| line.index + 1);
         Page { lines, next, dropped: oldest }
     }
 
@@ -109,6 +118,14 @@ impl Journal {
     #[must_use]
     pub fn recorded(&self) -> u64 {
         lock(&self.book).next
+    }
+
+    /// How many entries of each kind were recorded, and how many are no longer in memory.
+    #[must_use]
+    pub fn counts(&self) -> (BTreeMap<String, u64>, u64) {
+        let book = lock(&self.book);
+        let counts = book.counts.iter().map(|(label, count)| ((*label).to_owned(), *count));
+        (counts.collect(), book.oldest())
     }
 
     /// Hands what is buffered to the file.
@@ -170,7 +187,7 @@ mod tests {
     #[tokio::test]
     async fn pages_join_without_a_seam() {
         let journal = journal(100, None);
-        (0..7).for_each(|n| drop(journal.record(ack(n))));
+        (0..7).for_each(|n| assert_eq!(journal.record(ack(n)), n));
         let (mut from, mut read) = (0, Vec::new());
         loop {
             let page = journal.page(from, 3);
@@ -189,7 +206,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
         let journal = journal(1, Some(path.clone()));
-        (0..3).for_each(|n| drop(journal.record(ack(n))));
+        (0..3).for_each(|n| assert_eq!(journal.record(ack(n)), n));
         journal.flush().unwrap();
         let text = std::fs::read_to_string(path).unwrap();
         let lines: Vec<Line> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
