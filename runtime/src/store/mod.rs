@@ -11,6 +11,8 @@
 
 mod clock;
 mod database;
+#[cfg(test)]
+pub(crate) mod disk;
 mod error;
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,10 @@
+use super::disk::Disk;
 use super::*;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use redb::backends::InMemoryBackend;
-use redb::{ReadableTable, ReadableTableMetadata, StorageBackend, TableDefinition};
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use tempfile::TempDir;
 
 const LAYOUT: Layout = Layout { partitions: 2, window: 256 };
@@ -161,60 +161,19 @@ async fn an_error_takes_back_the_whole_change_and_the_store_goes_on() {
     assert_eq!(notes(&store).await, [1, 3]);
 }
 
-/// A disk in memory that can be out of room.
-#[derive(Debug, Clone)]
-struct Disk {
-    bytes: Arc<InMemoryBackend>,
-    full: Arc<AtomicBool>,
-}
-
-impl Disk {
-    fn check(&self) -> std::io::Result<()> {
-        let full = self.full.load(Ordering::SeqCst);
-        if full { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
-    }
-}
-
-impl StorageBackend for Disk {
-    fn len(&self) -> std::io::Result<u64> {
-        self.bytes.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.bytes.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.check()?;
-        self.bytes.set_len(len)
-    }
-
-    fn sync_data(&self) -> std::io::Result<()> {
-        self.check()?;
-        self.bytes.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.check()?;
-        self.bytes.write(offset, data)
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_is_said_and_once_there_is_room_the_store_goes_on() {
-    let disk = Disk { bytes: Arc::default(), full: Arc::default() };
-    let handle = disk.clone();
-    let database = Database::with(move || database::builder().create_with_backend(handle.clone()));
-    let store = Store::start(database, PathBuf::from("disk"), LAYOUT, Clock::system()).unwrap();
+    let disk = Disk::default();
+    let store = disk.open(LAYOUT, Clock::system());
     note(&store, 1).await.unwrap();
 
-    disk.full.store(true, Ordering::SeqCst);
+    disk.fill();
     for _ in 0..3 {
         let refused = note(&store, 2).await.unwrap_err();
         assert!(matches!(refused, StoreError::NotStored(_) | StoreError::Unknown(_)), "{refused}");
     }
 
-    disk.full.store(false, Ordering::SeqCst);
+    disk.make_room();
     let again = async { while note(&store, 3).await.is_err() {} };
     tokio::time::timeout(Duration::from_secs(20), again).await.expect("it is opened again");
     assert_eq!(notes(&store).await, [1, 3]);

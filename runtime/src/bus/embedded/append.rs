@@ -5,16 +5,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use qqrelay_proto::record::{Record, Stored};
+use qqrelay_proto::subject::Partition;
 use redb::WriteTransaction;
 use tokio::sync::{mpsc, oneshot};
 
 use super::recent::Entry;
 use super::record::{self, Filing};
 use super::shared::{Shared, lock};
-use super::table::{EVENTS, Extents, TAILS};
+use super::table::{EVENTS, Extents, StreamKey, TAILS};
 use crate::bus::{Answer, Extent, Refusal};
 use crate::store::{Operation, StoreError};
 
@@ -85,7 +87,7 @@ enum Tried {
 enum Fate {
     Fits(Arc<Entry>),
     Mismatch,
-    /// The file failed before it was its turn.
+    /// The file failed before it was looked at.
     Untried,
 }
 
@@ -110,10 +112,11 @@ impl Tried {
 
 impl Operation for Appends {
     fn apply(&mut self, tx: &WriteTransaction) -> Result<(), redb::Error> {
-        let mut waiting = take(&self.shared).into_iter();
-        let mut tried = Vec::with_capacity(waiting.len());
-        let outcome = write(&self.shared, tx, &mut waiting, &mut tried);
-        tried.extend(waiting.map(Tried::not)); // none are left unless the file failed
+        let mut extents = Extents::open(tx)?;
+        let ends = ends(&self.shared, &extents)?;
+        // From here on everybody has an entry in `tried`, and is answered whatever comes.
+        let (tried, runs) = plan(take(&self.shared), ends, self.shared.store.now().0);
+        let outcome = write(&self.shared, tx, &mut extents, runs, &tried);
         self.stage = Stage::Applied(tried);
         outcome
     }
@@ -147,61 +150,72 @@ fn untried(shared: &Shared) -> Vec<Tried> {
     take(shared).into_iter().map(Tried::not).collect()
 }
 
+/// What is new in one partition.
+struct Run {
+    extent: Extent,
+    rows: Vec<(u64, Vec<u8>)>,
+}
+
+impl Run {
+    fn push(&mut self, partition: usize, prepared: Prepared, now_ms: u64) -> Arc<Entry> {
+        let Prepared { record, filing, mut bytes } = prepared;
+        record::stamp(&mut bytes, now_ms);
+        self.extent.last += 1;
+        self.extent.bytes += bytes.len() as u64;
+        let number = self.extent.last;
+        self.rows.push((number, bytes));
+        Arc::new(Entry { partition, filing, stored: Stored { number, at_ms: now_ms, record } })
+    }
+}
+
+/// Where the partitions end.
+fn ends(shared: &Shared, extents: &Extents<'_>) -> Result<Vec<Run>, redb::Error> {
+    let run =
+        |&of: &Partition| Ok(Run { extent: extents.of(StreamKey::events(of))?, rows: Vec::new() });
+    shared.partitions.iter().map(run).collect()
+}
+
+/// Decides what fits, in the order in which it was handed over.
+fn plan(waiting: Vec<Append>, mut runs: Vec<Run>, now_ms: u64) -> (Vec<Tried>, Vec<Run>) {
+    let decide = |append| match append {
+        Append::One { partition, number, record, answers } => {
+            let run = &mut runs[partition];
+            let fits = number == run.extent.last + 1;
+            let entry = fits.then(|| run.push(partition, record, now_ms));
+            Tried::One { number, fate: entry.map_or(Fate::Mismatch, Fate::Fits), answers }
+        }
+        Append::Batch { partition, records, answer } => {
+            let run = &mut runs[partition];
+            let records = records.into_iter();
+            let entries = records.map(|record| run.push(partition, record, now_ms)).collect();
+            Tried::Batch { entries, answer }
+        }
+    };
+    let tried = waiting.into_iter().map(decide).collect();
+    (tried, runs)
+}
+
 /// Puts what fits behind the log's end.
 fn write(
     shared: &Shared,
     tx: &WriteTransaction,
-    waiting: &mut impl Iterator<Item = Append>,
-    tried: &mut Vec<Tried>,
+    extents: &mut Extents<'_>,
+    runs: Vec<Run>,
+    tried: &[Tried],
 ) -> Result<(), redb::Error> {
-    let now_ms = shared.store.now().0;
     let mut events = tx.open_table(EVENTS)?;
-    let mut extents = Extents::open(tx)?;
-    let mut reach = BTreeMap::<usize, Extent>::new();
-    let mut insert = |partition: usize, extent: &mut Extent, prepared: Prepared| {
-        let Prepared { record, filing, mut bytes } = prepared;
-        let number = extent.last + 1;
-        record::stamp(&mut bytes, now_ms);
-        events.insert((shared.key(partition).0, number), bytes.as_slice())?;
-        extent.last = number;
-        extent.bytes += bytes.len() as u64;
-        let stored = Stored { number, at_ms: now_ms, record };
-        Ok::<_, redb::Error>(Arc::new(Entry { partition, filing, stored }))
-    };
-    for append in waiting {
-        let (Append::One { partition, .. } | Append::Batch { partition, .. }) = append;
-        let extent = match reach.entry(partition) {
-            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::btree_map::Entry::Vacant(new) => {
-                new.insert(extents.of(shared.key(partition))?)
-            }
-        };
-        match append {
-            Append::One { number, record, answers, .. } => {
-                let fits = number == extent.last + 1;
-                let entry = fits.then(|| insert(partition, extent, record)).transpose();
-                let (fate, outcome) = match entry {
-                    Ok(Some(entry)) => (Fate::Fits(entry), Ok(())),
-                    Ok(None) => (Fate::Mismatch, Ok(())),
-                    Err(error) => (Fate::Untried, Err(error)),
-                };
-                tried.push(Tried::One { number, fate, answers });
-                outcome?;
-            }
-            Append::Batch { records, answer, .. } => {
-                let entries: Result<Vec<_>, _> =
-                    records.into_iter().map(|record| insert(partition, extent, record)).collect();
-                let (entries, outcome) = match entries {
-                    Ok(entries) => (entries, Ok(())),
-                    Err(error) => (Vec::new(), Err(error)),
-                };
-                tried.push(Tried::Batch { entries, answer });
-                outcome?;
-            }
+    for (partition, Run { extent, rows }) in runs.into_iter().enumerate() {
+        if rows.is_empty() {
+            continue;
         }
-    }
-    for (partition, extent) in reach {
-        extents.set(shared.key(partition), extent)?;
+        let stream = shared.key(partition);
+        // Rows in order through the gap at the end fill whole pages at a time.
+        let mut end = events.upper_bound_mut(Bound::Included((stream.0, u64::MAX)))?;
+        for (number, bytes) in rows {
+            end.insert_before((stream.0, number), bytes.as_slice())?;
+        }
+        end.close()?;
+        extents.set(stream, extent)?;
     }
     let stored = tried.iter().flat_map(Tried::entries);
     let newest: HashMap<&str, u64> =
@@ -247,6 +261,7 @@ fn answer(tried: Vec<Tried>, outcome: Result<(), Refusal>) {
                     (Fate::Fits(_) | Fate::Untried, Err(refusal)) => {
                         Answer::Refused { number, refusal: refusal.clone() }
                     }
+                    // An operation that was not applied never hears of a commit.
                     (Fate::Fits(_) | Fate::Untried, Ok(())) => Answer::Stored { number },
                 });
             }
