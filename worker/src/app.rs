@@ -4,10 +4,11 @@
 //! back, acknowledgements go out, the leases are given away. What was given back comes again to the
 //! next holder, and its replies are the same replies.
 
-use std::error::Error;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use prometheus::Registry;
 use qqrelay_proto::backoff::Doubling;
 use qqrelay_proto::command::TEXT_CHARS_MAX;
@@ -23,7 +24,7 @@ use qqrelay_runtime::state::State;
 use qqrelay_runtime::store::Clock;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::dead_letter::DeadLetters;
@@ -37,6 +38,9 @@ use crate::work::{Settings, Solitude, Workshop};
 
 /// How often it is looked for messages whose reviewers have not spoken in time.
 const AUDIT_ROUND: Duration = Duration::from_secs(60);
+
+/// How long a lane that died stays down.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// What the lanes get beyond their grace to give their leases away.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -175,12 +179,8 @@ impl Worker {
     pub async fn run(self, stop: CancellationToken) -> Drained {
         let Self { lanes, shop, grace } = self;
         let mut running = JoinSet::new();
-        let hold = |lane: Lane| {
-            let (lanes, stop) = (Arc::clone(&lanes), stop.clone());
-            async move { (lane, lanes.hold(lane, &stop).await) }
-        };
         for lane in Lane::all() {
-            running.spawn(hold(lane));
+            running.spawn(keep(Arc::clone(&lanes), lane, stop.clone()));
         }
         let audits = tokio::spawn(async move {
             let mut round = interval(AUDIT_ROUND);
@@ -192,11 +192,8 @@ impl Worker {
         stop.cancelled().await;
         let mut left = 0;
         let all = async {
-            while let Some(ended) = running.join_next().await {
-                match ended {
-                    Ok((_, given_back)) => left += given_back,
-                    Err(error) => tracing::error!(error = &error as &dyn Error, "a lane died"),
-                }
+            while let Some(given_back) = running.join_next().await {
+                left += given_back.expect("a lane's panics are caught where it runs");
             }
         };
         if timeout(grace + FAREWELL, all).await.is_err() {
@@ -204,6 +201,17 @@ impl Worker {
         }
         audits.abort();
         if left == 0 { Drained::Clean } else { Drained::GivenBack(left) }
+    }
+}
+
+/// Holds a lane until `stop`. A panic in one is a fault of ours and must not end its neighbours.
+async fn keep(lanes: Arc<Lanes>, lane: Lane, stop: CancellationToken) -> usize {
+    loop {
+        match AssertUnwindSafe(lanes.hold(lane, &stop)).catch_unwind().await {
+            Ok(given_back) => return given_back,
+            Err(_) => tracing::error!(%lane, "lane died of a panic and is taken again"),
+        }
+        stop.run_until_cancelled(sleep(AFTER_PANIC)).await;
     }
 }
 

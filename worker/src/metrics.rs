@@ -234,14 +234,16 @@ mod tests {
     fn every_series_is_visible_before_anything_happens() {
         let registry = Registry::new();
         let metrics = Metrics::register(&registry, Some("echo")).expect("the names differ");
-        let before: Vec<_> = registry.gather().iter().map(|family| family.metric.len()).collect();
+        let before: Vec<_> =
+            registry.gather().iter().map(|family| family.get_metric().len()).collect();
         assert_eq!(before.len(), 9);
         metrics.outcome(&Outcome::Expired);
         metrics.waited_for_limit(Limit::Channel, Duration::from_millis(250));
         metrics.dead_letter(Reason::Overflow);
         metrics.handled("echo", "ok", Duration::from_millis(1));
         metrics.held(Hold::GivenUp);
-        let after: Vec<_> = registry.gather().iter().map(|family| family.metric.len()).collect();
+        let after: Vec<_> =
+            registry.gather().iter().map(|family| family.get_metric().len()).collect();
         assert_eq!(before, after, "no fact brings a series of its own");
     }
 }

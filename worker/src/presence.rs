@@ -48,14 +48,17 @@ mod tests {
     fn a_bot_nobody_counts_is_connected_and_one_that_is_down_is_waited_for() {
         let (gateway, live) = watch::channel(BTreeMap::new());
         let (sessions, app) = (Sessions(live), AppId::from("102"));
+        let count = |sessions| {
+            gateway.send_replace(BTreeMap::from([(app.clone(), sessions)]));
+        };
         let connected = |app: &AppId| sessions.connected(app).now_or_never().is_some();
         assert!(connected(&app));
-        gateway.send_modify(|live| drop(live.insert(app.clone(), 0)));
+        count(0);
         assert!(!connected(&app));
         assert!(connected(&"103".into()));
-        gateway.send_modify(|live| drop(live.insert(app.clone(), 2)));
+        count(2);
         assert!(connected(&app));
-        gateway.send_modify(|live| drop(live.insert(app.clone(), 0)));
+        count(0);
         drop(gateway);
         assert!(connected(&app), "nobody knows any more");
     }

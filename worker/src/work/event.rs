@@ -60,6 +60,7 @@ pub(super) async fn handle(
             shop.egress.audited(&event.app.as_str().into(), id, verdict, duty).await?;
         }
     }
+    shop.egress.heard_from(&assignment.place);
     let Some(handler) = &shop.handler else { return Ok(()) };
     let handling = Handling { shop, assignment, duty, handler: &**handler, event: &event };
     let Some(replies) = handling.replies().await? else { return Ok(()) };

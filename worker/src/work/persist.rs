@@ -50,8 +50,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_goes_on_until_it_works() {
-        let mut failures = 20;
-        let done = persist(&terms().duty, "a test", || {
+        let (terms, mut failures) = (terms(), 20);
+        let done = persist(&terms.duty, "a test", || {
             failures -= 1;
             std::future::ready(if failures == 0 { Ok(7) } else { Err(NotYet) })
         });

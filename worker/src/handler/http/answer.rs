@@ -12,7 +12,7 @@ use std::fmt;
 
 use qqrelay_proto::command::Content;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::handler::{REPLIES_MAX, Reply, Right};
@@ -63,14 +63,18 @@ struct Whole {
 
 /// The replies in an answer's body; nothing but white space is no reply.
 pub(super) fn replies(body: &[u8]) -> Result<Vec<Reply>, AnswerError> {
-    if body.trim_ascii().is_empty() {
-        return Ok(Vec::new());
+    let whole = |source| AnswerError::Unreadable { path: ".".into(), source };
+    match body.trim_ascii().first() {
+        None => return Ok(Vec::new()),
+        Some(b'{') => {}
+        // Serde would read an array as the members of a struct in order.
+        Some(_) => return Err(whole(de::Error::custom("expected an object"))),
     }
     let mut json = serde_json::Deserializer::from_slice(body);
     let answer: Answer = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         AnswerError::Unreadable { path: error.path().to_string(), source: error.into_inner() }
     })?;
-    json.end().map_err(|source| AnswerError::Unreadable { path: ".".into(), source })?;
+    json.end().map_err(whole)?;
     let parts = match (answer.reply, answer.replies) {
         (Some(_), Some(_)) => return Err(AnswerError::Both),
         (Some(reply), None) => vec![reply],

@@ -1,0 +1,13 @@
+//! The worker whole, on the embedded bus and state, against a small platform on loopback.
+
+mod suite {
+    mod commands;
+    mod echo;
+    mod handlers;
+    mod http;
+    mod lanes;
+    mod platform;
+    mod restarts;
+    mod sends;
+    mod world;
+}
