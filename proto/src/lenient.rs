@@ -80,29 +80,35 @@ impl<'a> Raw<'a> {
 
     /// The elements of an array; of anything else none.
     pub(crate) fn items(self) -> Vec<Self> {
-        struct Items;
+        let mut items = Vec::new();
+        self.each_item(|item| items.push(item));
+        items
+    }
 
-        impl<'de> Visitor<'de> for Items {
-            type Value = Vec<Raw<'de>>;
+    /// Shows each element of an array, in order; of anything else none.
+    pub(crate) fn each_item(self, see: impl FnMut(Self)) {
+        struct Items<F>(F);
+
+        impl<'de, F: FnMut(Raw<'de>)> Visitor<'de> for Items<F> {
+            type Value = ();
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an array")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut items = Vec::new();
+            fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
                 while let Some(item) = seq.next_element()? {
-                    items.push(Raw(Some(item)));
+                    (self.0)(Raw(Some(item)));
                 }
-                Ok(items)
+                Ok(())
             }
         }
 
-        if !self.is_array() {
-            return Vec::new();
+        if self.is_array() {
+            let mut reader = serde_json::Deserializer::from_str(self.source());
+            // As with members: a raw value is well-formed.
+            let _ = reader.deserialize_seq(Items(see));
         }
-        let mut reader = serde_json::Deserializer::from_str(self.source());
-        reader.deserialize_seq(Items).unwrap_or_default()
     }
 
     /// Shows each member of an object, in the order written; of anything else none.

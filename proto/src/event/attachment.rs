@@ -51,7 +51,9 @@ members!(Members {
 impl<'a> Attachment<'a> {
     /// Reads the list of a message; what has no address cannot be fetched and is left to `raw`.
     pub(super) fn read_all(list: Raw<'a>) -> Vec<Self> {
-        list.items().into_iter().filter_map(Self::read).collect()
+        let mut attachments = Vec::new();
+        list.each_item(|item| attachments.extend(Self::read(item)));
+        attachments
     }
 
     fn read(item: Raw<'a>) -> Option<Self> {

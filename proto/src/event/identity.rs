@@ -9,8 +9,12 @@ use crate::hash::sha256_hex;
 use crate::id::AppId;
 use crate::lenient::Raw;
 
+/// The longest key that is written out, in bytes; real ones have up to 200. Ids go into headers and
+/// into the keys of other stores.
+const KEY_BYTES_MAX: usize = 512;
+
 /// `<app>:<key>`; the key is what the event's type says, else the envelope's id, else a hash of
-/// all that the event says.
+/// all that the event says. A key too long to be true is hashed.
 ///
 /// The app is part of it because two bots in one guild see the same message under one id.
 pub(super) fn event_id(app: &AppId, frame: &Frame<'_>, rule: Key, own: Option<&str>) -> String {
@@ -23,8 +27,12 @@ pub(super) fn event_id(app: &AppId, frame: &Frame<'_>, rule: Key, own: Option<&s
         Key::OwnAndType => own_and_type().or_else(envelope),
         Key::EnvelopeOrOwnAndType => envelope().or_else(own_and_type),
     };
-    let key = key.unwrap_or_else(|| Cow::Owned(digest(wire, frame.payload())));
-    format!("{app}:{key}")
+    let key = match key {
+        Some(key) if key.len() <= KEY_BYTES_MAX => key,
+        Some(key) => Cow::Owned(sha256_hex(key.as_bytes())),
+        None => Cow::Owned(digest(wire, frame.payload())),
+    };
+    [app.as_str(), ":", &*key].concat()
 }
 
 /// SHA-256 over the type and the payload in one spelling.
@@ -110,6 +118,10 @@ mod tests {
         let hash = format!("102:{}", sha256_hex(br#"X{"a":1}"#));
         check(without, Key::Envelope, Some("own"), &hash);
         check(without, Key::Own, None, &hash);
+        let long = "x".repeat(KEY_BYTES_MAX + 1);
+        let hash = format!("102:{}", sha256_hex(long.as_bytes()));
+        check(with_id, Key::Own, Some(&long), &hash);
+        check(with_id, Key::Own, Some(&long[1..]), &format!("102:{}", &long[1..]));
     }
 
     proptest! {

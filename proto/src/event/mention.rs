@@ -40,8 +40,8 @@ members!(Members { scope, id, member_openid, username, bot, is_you });
 impl<'a> Mention<'a> {
     /// Reads the list of a message; `bot` is the bot's own id in guilds, where it is known.
     pub(super) fn read_all(list: Raw<'a>, everyone: Raw<'a>, bot: Option<&UserId>) -> Vec<Self> {
-        let mut mentions: Vec<_> =
-            list.items().into_iter().map(|item| Self::read(item, bot)).collect();
+        let mut mentions = Vec::new();
+        list.each_item(|item| mentions.push(Self::read(item, bot)));
         if everyone.flag() == Some(true) && mentions.iter().all(|it| it.of != MentionOf::Everyone) {
             mentions.push(Self { of: MentionOf::Everyone, id: None, name: None, bot: false });
         }

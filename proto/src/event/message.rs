@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::content::{Markup, plain};
 use super::moment::Moment;
 use super::place::Ids;
+use super::quote::Indexes;
 use super::{Attachment, Command, Event, Facts, Mention, MentionOf, Quote, Text, is_false};
 use crate::id::{Scene, UserId};
 use crate::lenient::{Raw, members};
@@ -104,6 +105,7 @@ pub(super) fn read<'a>(
     let markup = if guild_side { Markup::TagsAndEntities } else { Markup::Tags };
     let mentions = Mention::read_all(read.mentions, read.mention_everyone, bot);
     let text = read.content.text().map_or_else(Text::default, |content| plain(content, markup));
+    let indexes = Indexes::read(read.message_scene);
     let id = Text::read(read.id);
     event.message = Some(Message {
         id: id.clone(),
@@ -123,10 +125,10 @@ pub(super) fn read<'a>(
         reply_to: Quote::read(
             read.message_reference,
             read.message_type,
-            read.message_scene,
+            indexes.quoted,
             read.msg_elements,
         ),
-        index: super::quote::extension(read.message_scene, "msg_idx"),
+        index: indexes.own,
         seq_in_channel: Text::read(read.seq_in_channel),
         deleted_by: None,
     });
@@ -176,9 +178,13 @@ fn name<'a>(username: Raw<'a>, member: Raw<'a>) -> Option<Text<'a>> {
 ///
 /// Source: PLATFORM.md, "guild roles".
 fn role(member: Raw<'_>) -> Option<Text<'_>> {
+    const KNOWN: [(&str, &str); 3] = [("4", "owner"), ("2", "admin"), ("5", "channel_admin")];
     let roles = GuildMember::read(member).roles;
-    let has = |wanted: &str| roles.items().iter().any(|role| role.id().as_deref() == Some(wanted));
-    let known = [("4", "owner"), ("2", "admin"), ("5", "channel_admin")];
-    let highest = known.into_iter().find(|(id, _)| has(id)).map_or("member", |(_, name)| name);
-    roles.is_array().then(|| highest.into())
+    let mut highest = KNOWN.len();
+    roles.each_item(|role| {
+        let place = KNOWN.iter().position(|(id, _)| role.id().as_deref() == Some(id));
+        highest = highest.min(place.unwrap_or(KNOWN.len()));
+    });
+    let name = KNOWN.get(highest).map_or("member", |(_, name)| name);
+    roles.is_array().then(|| name.into())
 }

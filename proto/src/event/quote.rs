@@ -1,5 +1,7 @@
 //! The message that another one quotes.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -38,11 +40,10 @@ impl<'a> Quote<'a> {
     pub(super) fn read(
         reference: Raw<'a>,
         message_type: Raw<'a>,
-        scene: Raw<'a>,
+        index: Option<Text<'a>>,
         elements: Raw<'a>,
     ) -> Option<Self> {
         let message_id = Text::read(Reference::read(reference).message_id);
-        let index = extension(scene, "ref_msg_idx");
         if message_type.whole() != Some(QUOTING) {
             let named = message_id.is_some() || index.is_some();
             return named.then(|| Self { message_id, index, ..Self::default() });
@@ -58,21 +59,44 @@ impl<'a> Quote<'a> {
     }
 }
 
-/// A value of a message's `ext`, a list of `key=value`. Values may have `=` in them, too.
-pub(super) fn extension<'a>(scene: Raw<'a>, key: &str) -> Option<Text<'a>> {
-    let items = SceneMembers::read(scene).ext.items();
-    items.into_iter().find_map(|item| {
-        let text = Text::read(item)?;
-        let (name, value) = text.split_once('=')?;
-        let value = value.trim();
-        if name.trim() != key || value.is_empty() {
-            return None;
+/// What a message's `ext`, a list of `key=value`, says of quoting.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Indexes<'a> {
+    /// The message's own name.
+    pub(super) own: Option<Text<'a>>,
+    /// The name of the message that it quotes.
+    pub(super) quoted: Option<Text<'a>>,
+}
+
+impl<'a> Indexes<'a> {
+    /// Reads `message_scene`. Values may have `=` in them, too.
+    pub(super) fn read(scene: Raw<'a>) -> Self {
+        let mut indexes = Self::default();
+        SceneMembers::read(scene).ext.each_item(|item| {
+            let Some((key, value)) = item.id().and_then(split) else { return };
+            match &*key {
+                "msg_idx" => indexes.own = value,
+                "ref_msg_idx" => indexes.quoted = value,
+                _ => {}
+            }
+        });
+        indexes
+    }
+}
+
+fn split(item: Cow<'_, str>) -> Option<(Cow<'_, str>, Option<Text<'_>>)> {
+    let (key, value) = match item {
+        Cow::Borrowed(item) => {
+            let (key, value) = item.split_once('=')?;
+            (Cow::Borrowed(key.trim()), Cow::Borrowed(value.trim()))
         }
-        match text.borrowed().and_then(|text| text.split_once('=')) {
-            Some((_, value)) => Some(value.trim().into()),
-            None => Some(value.to_owned().into()),
+        Cow::Owned(item) => {
+            let (key, value) = item.split_once('=')?;
+            (Cow::Owned(key.trim().to_owned()), Cow::Owned(value.trim().to_owned()))
         }
-    })
+    };
+    let value = Some(value).filter(|value| !value.is_empty());
+    Some((key, value.map(Text::from)))
 }
 
 #[cfg(test)]
@@ -83,7 +107,7 @@ mod tests {
     fn an_extension_ends_at_the_first_sign() {
         let check = |json: &str, expected: Option<&str>| {
             let raw: &serde_json::value::RawValue = serde_json::from_str(json).expect("JSON");
-            assert_eq!(extension(raw.into(), "msg_idx").as_deref(), expected, "{json}");
+            assert_eq!(Indexes::read(raw.into()).own.as_deref(), expected, "{json}");
         };
         check(r#"{"ext":["auth_token=x","msg_idx=REFIDX_Q2=="]}"#, Some("REFIDX_Q2=="));
         check(r#"{"ext":["msg_idx=REFIDX_\u0051"]}"#, Some("REFIDX_Q"));
