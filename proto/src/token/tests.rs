@@ -165,6 +165,21 @@ fn a_refused_token_is_renewed_once_however_many_calls_it_failed() {
 }
 
 #[test]
+fn late_refusals_do_not_hurry_a_request_that_has_to_wait() {
+    let mut driven = Driven::holding("a");
+    driven.refuse(1);
+    driven.apply(Input::Failed(TokenFailure::Unanswered));
+    driven.sleep();
+    driven.apply(Input::Tick);
+    driven.apply(Input::Failed(TokenFailure::Unanswered));
+    let deadline = driven.life.deadline();
+    driven.now += Duration::from_millis(1);
+    assert_eq!(driven.refuse(1), []);
+    assert_eq!(driven.life.deadline(), deadline);
+    assert_eq!(driven.token(), None);
+}
+
+#[test]
 fn what_another_token_cannot_mend_asks_for_none() {
     let check = |status, code| {
         let mut driven = Driven::holding("a");
