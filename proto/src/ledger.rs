@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::command::{CommandId, MsgSeq};
+use crate::command::{Command, CommandId, MsgSeq};
+use crate::event::reply_right::{C2C_REPLIES_MAX, GROUP_REPLIES_MAX};
+use crate::id::Scene;
 use crate::time::UnixMs;
 
 /// How long a ledger is of use: twice the longest time in which the platform takes replies.
@@ -25,6 +27,21 @@ pub struct Right {
     pub limit: Option<u8>,
     /// When it stops to take them, our reserve included, where that is known.
     pub expires_at: Option<UnixMs>,
+}
+
+impl Right {
+    /// What a command says of the right it wants to use, and its scene's own number where it says
+    /// none; `None` of a push, which uses none.
+    #[must_use]
+    pub fn of(command: &Command) -> Option<Self> {
+        let reply = command.reply.as_ref()?;
+        let stated = match command.scene {
+            Scene::C2c => Some(C2C_REPLIES_MAX),
+            Scene::Group => Some(GROUP_REPLIES_MAX),
+            Scene::Guild | Scene::Channel | Scene::Dm | Scene::App => None,
+        };
+        Some(Self { limit: stricter(stated, reply.limit), expires_at: reply.expires_at })
+    }
 }
 
 /// What is remembered of one message or event that is replied to.
@@ -156,6 +173,8 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::command::{Content, Reply, ReplyTo};
+    use crate::id::Scope;
     use proptest::prelude::*;
 
     const NOW: UnixMs = UnixMs(1_000_000);
@@ -183,6 +202,25 @@ mod tests {
             let last = ledger.claim(&id(limit.into()), of(limit), NOW);
             assert_eq!(last, Claim::Exhausted { limit });
         }
+    }
+
+    #[test]
+    fn a_command_cannot_give_itself_more_replies_than_the_platform_takes() {
+        let check = |scene, limit, expected| {
+            let place = Scope::new(scene, "A");
+            let content = Content::Text("pong".into());
+            let mut command = Command::send(id(0), "102".into(), place, content);
+            assert_eq!(Right::of(&command), None, "a push uses no right");
+            let to = ReplyTo::MsgId("m1".into());
+            command.reply = Some(Reply { to, expires_at: Some(NOW), limit });
+            assert_eq!(Right::of(&command), Some(Right { limit: expected, expires_at: Some(NOW) }));
+        };
+        check(Scene::C2c, None, Some(4));
+        check(Scene::C2c, Some(9), Some(4));
+        check(Scene::Group, Some(2), Some(2));
+        check(Scene::Group, None, Some(5));
+        check(Scene::Channel, None, None);
+        check(Scene::Dm, Some(3), Some(3));
     }
 
     #[test]
