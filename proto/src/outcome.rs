@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, CommandId, MsgSeq, Resend, Version};
@@ -42,7 +43,7 @@ pub enum Outcome {
     AuditUnknown,
     /// Refused; it would be again.
     Rejected {
-        /// The platform's code, its HTTP status where it gave none, or [`Outcome::OURS`].
+        /// The platform's code, its HTTP status where it gave none, or 0 where we did not ask it.
         code: u32,
         /// Why, for people.
         sentence: String,
@@ -54,7 +55,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The code of what never came to the platform: our own checks refused it.
+    /// The code of a rejection that is not the platform's: our own checks refused it, or there was
+    /// no way to reach the platform.
     pub const OURS: u32 = 0;
 
     /// Its name in JSON and metric labels.
@@ -134,6 +136,13 @@ pub struct Attempt {
 }
 
 impl ResultRecord {
+    /// The JSON Schema of what is published, as `proto/schema/result.v1.json` has it.
+    #[must_use]
+    pub fn schema() -> Schema {
+        let settings = SchemaSettings::draft2020_12().for_serialize();
+        settings.into_generator().into_root_schema_for::<Self>()
+    }
+
     /// A record about a command.
     #[must_use]
     pub fn new(command: &Command, at: UnixMs, by: OwnerId, news: News) -> Self {

@@ -14,8 +14,8 @@ use crate::hash::fnv1a32;
 
 /// What names a command, for its sender, its outcome and the platform's de-duplication.
 ///
-/// Ours have the form `<event id>/<handler>/<number>`. Of others any text will do that is unique
-/// for its app for a day.
+/// Those of handlers have the form `<event id>/<handler>/<number>`. Any other text will do that its
+/// bot uses for nothing else within a day.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(transparent)]

@@ -9,7 +9,8 @@ mod request;
 
 use std::sync::Arc;
 
-use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use self::content::{
@@ -41,7 +42,7 @@ pub struct Command {
     pub guild: Option<GuildId>,
     /// What to do.
     pub action: Action,
-    /// What it answers; absent of a push.
+    /// What it answers. A message that answers nothing is a push, of which the platform takes few.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<Reply>,
     /// Not worth doing after this; a reply has the platform's own deadline besides.
@@ -50,7 +51,7 @@ pub struct Command {
     /// Whether, where the platform cannot recognise a repeat, twice is better than perhaps never.
     #[serde(default, skip_serializing_if = "is_false")]
     pub at_least_once: bool,
-    /// The trace it belongs to, W3C form; any other text is as good as none.
+    /// The trace it belongs to, as W3C's `traceparent`; any other text counts as none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
 }
@@ -91,8 +92,8 @@ impl JsonSchema for Version {
         "Version".into()
     }
 
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "const": Self::NUMBER })
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "const": Self::NUMBER })
     }
 }
 
@@ -133,8 +134,8 @@ impl Action {
     }
 }
 
-/// What a message answers, and what is known of the right to. An event's `reply` can stand here as
-/// it is.
+/// What a message answers, and what is known of the right to answer it. An event's `reply` can stand
+/// here as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "ReplyParts", into = "ReplyParts")]
 pub struct Reply {
@@ -357,6 +358,12 @@ impl Command {
         }
     }
 
+    /// The JSON Schema of what [`Command::read`] takes, as `proto/schema/command.v1.json` has it.
+    #[must_use]
+    pub fn schema() -> Schema {
+        SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Self>()
+    }
+
     /// Reads and checks a command; `text_chars_max` is the longest message text.
     ///
     /// # Errors
@@ -368,11 +375,12 @@ impl Command {
             return Err(CommandError::TooLarge { bytes: json.len() });
         }
         let mut json = serde_json::Deserializer::from_slice(json);
-        let command: Self = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let mut command: Self = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             CommandError::Unreadable { path: error.path().to_string(), source: error.into_inner() }
         })?;
         let whole = |source| CommandError::Unreadable { path: ".".into(), source };
         json.end().map_err(whole)?;
+        command.traceparent.take_if(|text| !is_trace_parent(text));
         command.check(text_chars_max)?;
         Ok(command)
     }
@@ -432,6 +440,15 @@ impl Command {
             (Action::Send { .. }, ..) => Resend::ShownTwice,
         }
     }
+}
+
+/// Whether a text has the form `00-<trace>-<span>-<flags>`. A wrong one must not cost the message.
+fn is_trace_parent(text: &str) -> bool {
+    let hex =
+        |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let parts: Vec<_> = text.splitn(5, '-').collect();
+    matches!(parts[..], [version, trace, span, flags]
+        if hex(version, 2) && hex(trace, 32) && hex(span, 16) && hex(flags, 2))
 }
 
 fn check_id(field: &'static str, id: &str, found: &mut Vec<Problem>) {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::{ReplyRight, ReplyTarget};
 use serde_json::{Value, json};
 
 fn base() -> Value {
@@ -43,6 +44,30 @@ fn a_command_survives_the_wire() {
         let command = read(&json).expect("it is right");
         assert_eq!(serde_json::to_value(&command).unwrap(), json);
     }
+}
+
+#[test]
+fn an_events_reply_can_be_copied_into_a_command() {
+    let targets = [ReplyTarget::MsgId("m1".into()), ReplyTarget::EventId("e1".into())];
+    for (target, scene) in targets.into_iter().zip([Scene::C2c, Scene::Channel]) {
+        let right = ReplyRight::new(target, scene, UnixMs(0)).expect("it can be answered");
+        let reply = read(&with("reply", serde_json::to_value(&right).unwrap())).unwrap().reply;
+        let reply = reply.expect("it is there");
+        assert_eq!((reply.expires_at, reply.limit), (Some(right.expires_at), right.limit));
+    }
+}
+
+#[test]
+fn a_trace_that_is_none_does_not_cost_the_message() {
+    let check = |text: &str, kept| {
+        let command = read(&with("traceparent", json!(text))).unwrap();
+        assert_eq!(command.traceparent.is_some(), kept, "{text}");
+    };
+    check("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", true);
+    check("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x", false);
+    check("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331", false);
+    check("00-0af7651916cd43dd8448eb211c8031\r\n-b7ad6b7169203331-01", false);
+    check("", false);
 }
 
 #[test]
