@@ -488,10 +488,10 @@ mod tests {
 
         #[test]
         fn a_frame_spoilt_in_one_place_never_panics(place in 0_usize..60, byte in 0_u8..128) {
-            let mut text = br#"{"op":0,"s":12,"t":"X","id":"X:1","d":{"a":[1,"b"],"c":null}}"#.to_vec();
+            let mut text = *br#"{"op":0,"s":12,"t":"X","id":"X:1","d":{"a":[1,"b"],"c":null}}"#;
             text[place] = byte;
-            let text = String::from_utf8(text).expect("it stays ASCII");
-            if let Ok(frame) = Frame::parse(&text) {
+            let text = str::from_utf8(&text).expect("it stays ASCII");
+            if let Ok(frame) = Frame::parse(text) {
                 prop_assert!(frame.numbered().is_err() || frame.s < Some(SEQ_END));
             }
         }

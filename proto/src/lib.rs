@@ -29,6 +29,7 @@ pub mod profile;
 pub mod reconnect;
 pub mod record;
 pub mod reply;
+pub mod schema;
 pub mod session;
 pub mod shard;
 pub mod subject;

@@ -25,12 +25,11 @@ mod relation;
 pub mod reply_right;
 mod rich_text;
 mod rule;
-mod schema;
 #[cfg(test)]
 mod tests;
 mod text;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -55,6 +54,7 @@ pub use self::text::Text;
 use self::moment::Moment;
 use self::place::Ids;
 use crate::id::{Scene, Scope, Seq, ShardId};
+use crate::schema;
 use crate::subject::Source;
 use crate::time::UnixMs;
 
@@ -150,6 +150,12 @@ pub struct Event<'a> {
 impl<'a> Event<'a> {
     /// The version that this release writes.
     pub const VERSION: u8 = 1;
+
+    /// The JSON Schema of what is written, as `proto/schema/event.v1.json` has it.
+    #[must_use]
+    pub fn schema() -> Schema {
+        schema::written::<Event<'_>>()
+    }
 
     /// Reads an event back from the log.
     ///

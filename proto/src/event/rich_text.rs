@@ -91,10 +91,18 @@ mod tests {
             let raw: &RawValue = serde_json::from_str(json).expect("JSON");
             assert_eq!(words(raw.into()).as_deref(), expected, "{json}");
         };
-        let paragraphs = r#"{"paragraphs":[{"elems":[{"text":{"text":"a"},"type":1},{"type":4,"url":{"url":"https://b.example","desc":"b"}}]},{"elems":[{"type":2,"image":{}}]},{"elems":[{"text":{"text":"c"}}]}]}"#;
+        let paragraphs = concat!(
+            r#"{"paragraphs":[{"elems":[{"text":{"text":"a"},"type":1},"#,
+            r#"{"type":4,"url":{"url":"https://b.example","desc":"b"}}]},"#,
+            r#"{"elems":[{"type":2,"image":{}}]},{"elems":[{"text":{"text":"c"}}]}]}"#
+        );
         check(paragraphs, Some("ab\n\nc"));
         check(&serde_json::to_string(paragraphs).expect("a text"), Some("ab\n\nc"));
-        let objects = r#"[{"type":1,"text_info":{"text":"a "}},{"type":2,"at_info":{"type":1,"user_info":{"id":"1","nick":"n"}}},{"type":3,"url_info":{"url":"u"}},{"type":11}]"#;
+        let objects = concat!(
+            r#"[{"type":1,"text_info":{"text":"a "}},"#,
+            r#"{"type":2,"at_info":{"type":1,"user_info":{"id":"1","nick":"n"}}},"#,
+            r#"{"type":3,"url_info":{"url":"u"}},{"type":11}]"#
+        );
         check(objects, Some("a nu"));
         check(&serde_json::to_string(objects).expect("a text"), Some("a nu"));
         check("\"plain\"", Some("plain"));
