@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::app::AppConfig;
+use crate::flood::FloodConfig;
 use crate::journal::JournalConfig;
 use crate::rules::Limits;
+use crate::scenario::Scenario;
 use crate::shard::GrouplessRule;
 use crate::span;
 
@@ -38,6 +40,10 @@ pub struct Config {
     pub journal: JournalConfig,
     /// Where all chance comes from.
     pub seed: u64,
+    /// Whether sessions are flooded with events, and how fast.
+    pub flood: Option<FloodConfig>,
+    /// What happens by itself.
+    pub scenario: Option<Scenario>,
 }
 
 impl Default for Config {
@@ -53,6 +59,8 @@ impl Default for Config {
             token_life: Duration::from_secs(7_200),
             journal: JournalConfig::default(),
             seed: 1,
+            flood: None,
+            scenario: None,
         }
     }
 }
@@ -66,6 +74,16 @@ impl Config {
         self.gateway.discovery = Enforcement::Enforced;
         self.gateway.legacy_scheme = LegacyScheme::Refused;
         self.gateway.normal_close = NormalClose::EndsSession;
+        self
+    }
+
+    /// Floods every session, at so many events a second over all of them or, for 0, as fast as they
+    /// are taken. The REST side then limits nothing, because it does not remember a flood's messages
+    /// one by one.
+    #[must_use]
+    pub fn flooded(mut self, events_per_second: u64) -> Self {
+        self.flood = Some(FloodConfig::of(events_per_second));
+        self.limits = Limits::off();
         self
     }
 }

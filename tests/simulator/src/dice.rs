@@ -70,7 +70,8 @@ impl Dice {
     }
 }
 
-fn mix(state: u64) -> u64 {
+/// Spreads a number over all 64 bits (the last step of SplitMix64).
+pub(crate) const fn mix(state: u64) -> u64 {
     let mut z = state;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

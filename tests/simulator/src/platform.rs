@@ -19,11 +19,12 @@ use crate::dice::Dice;
 use crate::error::ApiError;
 use crate::events::{Event, Injection, Maker, intent_of};
 use crate::faults::Board;
+use crate::flood::Flood;
 use crate::gateway::budget::IdentifyBudget;
 use crate::gateway::discovery::Lookups;
 use crate::gateway::fault::SocketFault;
 use crate::gateway::links::Links;
-use crate::gateway::session::Cause;
+use crate::gateway::session::{Cause, Session};
 use crate::gateway::sessions::Sessions;
 use crate::journal::Journal;
 use crate::lock;
@@ -60,10 +61,14 @@ pub struct Platform {
     pub rest: RestState,
     /// Callbacks.
     pub webhooks: Webhooks,
+    /// The flood that sessions get, if any.
+    pub flood: Option<Arc<Flood>>,
     /// Everything that runs for the platform.
     pub(crate) tasks: TaskTracker,
     /// Tells all of it to end.
     pub(crate) stop: CancellationToken,
+    /// Is cancelled when the scenario has come to its end.
+    pub(crate) scenario_ended: CancellationToken,
     address: OnceLock<SocketAddr>,
     shards: AtomicU32,
     connections: AtomicU64,
@@ -133,8 +138,10 @@ impl Platform {
             lookups: Lookups::default(),
             rest: RestState::new(&config.limits),
             webhooks: Webhooks::default(),
+            flood: config.flood.clone().map(|flood| Arc::new(Flood::new(flood, &seed("flood")))),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            scenario_ended: CancellationToken::new(),
             address: OnceLock::new(),
             shards: AtomicU32::new(config.shards),
             connections: AtomicU64::new(1),
@@ -256,6 +263,13 @@ impl Platform {
     #[must_use]
     pub fn has_live_session(&self, app: &AppId) -> bool {
         self.sessions.of(app, self.now()).iter().any(|session| session.link().is_some())
+    }
+
+    /// How many sessions of all bots have a socket.
+    #[must_use]
+    pub fn live_sessions(&self) -> usize {
+        let live = |session: &&Arc<Session>| session.link().is_some();
+        self.sessions.all(self.now()).iter().filter(live).count()
     }
 
     /// Gives an event to all of a bot's sessions whose shard and intents it belongs to, and to its

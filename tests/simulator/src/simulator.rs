@@ -16,7 +16,7 @@ use crate::control::{ActionError, Outcome};
 use crate::events::Injection;
 use crate::journal::Journal;
 use crate::platform::{Platform, Pushed};
-use crate::server;
+use crate::{scenario, server};
 
 /// How long ending may take; what is left then is dropped with the runtime.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,6 +50,12 @@ impl Simulator {
         let platform = Platform::open(config).map_err(StartError::Journal)?;
         platform.listens_at(address);
         platform.tasks.spawn(server::serve(Arc::clone(&platform), listener));
+        match platform.config.scenario.clone() {
+            Some(scenario) => {
+                platform.tasks.spawn(scenario::run(Arc::clone(&platform), scenario));
+            }
+            None => platform.scenario_ended.cancel(),
+        }
         Ok(Self { platform })
     }
 
@@ -94,6 +100,11 @@ impl Simulator {
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.platform.journal
+    }
+
+    /// Waits until the scenario has come to its end; at once where there is none.
+    pub async fn scenario_ended(&self) {
+        self.platform.scenario_ended.cancelled().await;
     }
 
     /// Ends it: sockets end without a close frame, as those of a process that died.

@@ -37,6 +37,8 @@ pub struct Counters {
     pub entries: BTreeMap<String, u64>,
     /// Journal entries that are no longer in memory.
     pub dropped: u64,
+    /// Events of a flood, which the journal does not tell one by one.
+    pub flooded: u64,
     /// Callbacks that found too many others waiting.
     pub callbacks_dropped: u64,
 }
@@ -67,6 +69,7 @@ impl Platform {
     #[must_use]
     pub fn counters(&self) -> Counters {
         let (entries, dropped) = self.journal.counts();
-        Counters { entries, dropped, callbacks_dropped: self.webhooks.dropped() }
+        let flooded = self.flood.as_ref().map_or(0, |flood| flood.sent());
+        Counters { entries, dropped, flooded, callbacks_dropped: self.webhooks.dropped() }
     }
 }

@@ -122,7 +122,10 @@ fn begin(platform: &Platform, link: &Arc<Link>, app: &AppHandle, admitted: Admit
     let replay = platform.config.replay.clone();
     let journal = Arc::clone(&platform.journal);
     let slice = (admitted.shard, admitted.intents);
-    let session = Arc::new(Session::begin((id, Arc::clone(app)), slice, replay, journal));
+    let flood = platform.flood.as_ref();
+    let stream = flood.and_then(|flood| flood.stream(admitted.shard, admitted.intents));
+    let session = Session::begin((id, Arc::clone(app)), slice, (replay, stream), journal);
+    let session = Arc::new(session);
     session.ready(Arc::clone(link), &ready, platform.now());
     platform.sessions.insert(Arc::clone(&session));
     link.serve(session);

@@ -4,6 +4,7 @@
 //! socket; the socket reads on from its own place, so a slow one holds nobody back.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::app::AppHandle;
 use crate::clock::WallMs;
 use crate::config::{Replay, ResumedFrames, SecondSocket};
 use crate::events::Event;
+use crate::flood::Stream;
 use crate::journal::{Entry, Journal};
 use crate::lock;
 use crate::shard::Shard;
@@ -34,6 +36,8 @@ pub struct Session {
     pub intents: u32,
     journal: Arc<Journal>,
     replay: Replay,
+    /// Makes the events of a flood; all others are in what is kept.
+    flood: Option<Stream>,
     state: Mutex<State>,
 }
 
@@ -41,6 +45,8 @@ pub struct Session {
 struct State {
     last_seq: u64,
     kept: VecDeque<Kept>,
+    /// Sequences of a flood under which nothing is sent, as ranges.
+    holes: Vec<RangeInclusive<u64>>,
     /// Nothing up to here can be sent again.
     forgotten: u64,
     socket: Option<Socket>,
@@ -118,8 +124,11 @@ pub enum Greeting {
 /// What a socket gets to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
-    /// This many frames.
-    Frames(usize),
+    /// Some frames, and how many of them are new events of a flood.
+    Frames {
+        /// New events, which got their sequence just now.
+        fresh: u64,
+    },
     /// Nothing yet.
     Nothing,
     /// More has gathered than may wait.
@@ -131,22 +140,23 @@ pub enum Reading {
 impl Session {
     /// A session whose READY is its first frame.
     #[must_use]
-    pub fn begin(
+    pub(super) fn begin(
         (id, app): (SessionId, AppHandle),
         (shard, intents): (Shard, u32),
-        replay: Replay,
+        (replay, flood): (Replay, Option<Stream>),
         journal: Arc<Journal>,
     ) -> Self {
         let state = State {
             last_seq: 0,
             kept: VecDeque::new(),
+            holes: Vec::new(),
             forgotten: 0,
             socket: None,
             alone_since: 0,
             silence: Silence::default(),
             over: false,
         };
-        Self { id, app, shard, intents, journal, replay, state: Mutex::new(state) }
+        Self { id, app, shard, intents, journal, replay, flood, state: Mutex::new(state) }
     }
 
     /// Sends READY with this payload to its first socket.
@@ -224,8 +234,9 @@ impl Session {
         Some(seq)
     }
 
-    /// Appends what the socket has not written yet, at most about `room` bytes.
-    pub fn read(&self, connection: u64, out: &mut Vec<u8>, room: usize) -> Reading {
+    /// Appends what the socket has not written yet, at most about `room` bytes, and up to `fresh` new
+    /// events of a flood.
+    pub fn read(&self, connection: u64, out: &mut Vec<u8>, room: usize, fresh: u64) -> Reading {
         let mut guard = self.state();
         let state = &mut *guard;
         let Some(socket) = state.socket.as_mut().filter(|s| s.link.number == connection) else {
@@ -234,17 +245,10 @@ impl Session {
         if socket.too_slow {
             return Reading::TooSlow;
         }
-        let start = state.kept.partition_point(|kept| kept.seq < socket.next);
-        let mut frames = 0;
-        for kept in state.kept.range(start..) {
-            if frames > 0 && out.len() + kept.frame.len() > room {
-                break;
-            }
-            out.extend_from_slice(&kept.frame);
-            socket.next = kept.seq + 1;
-            frames += 1;
+        match &self.flood {
+            Some(flood) => state.read_flood(flood, out, room, fresh),
+            None => state.read_kept(out, room),
         }
-        if frames == 0 { Reading::Nothing } else { Reading::Frames(frames) }
     }
 
     /// The socket is gone; the session waits for the next one.
@@ -285,6 +289,9 @@ impl Session {
         let from = state.last_seq + 1;
         state.last_seq += count;
         let to = state.last_seq;
+        if self.flood.is_some() {
+            state.holes.push(from..=to);
+        }
         self.journal.record(Entry::Skipped { session: self.id.clone(), from, to });
     }
 
@@ -351,6 +358,52 @@ impl State {
         self.forget(now, rule);
     }
 
+    fn read_kept(&mut self, out: &mut Vec<u8>, room: usize) -> Reading {
+        let Some(socket) = &mut self.socket else { return Reading::NotMine };
+        let start = self.kept.partition_point(|kept| kept.seq < socket.next);
+        let before = out.len();
+        for kept in self.kept.range(start..) {
+            if out.len() > before && out.len() + kept.frame.len() > room {
+                break;
+            }
+            out.extend_from_slice(&kept.frame);
+            socket.next = kept.seq + 1;
+        }
+        if out.len() == before { Reading::Nothing } else { Reading::Frames { fresh: 0 } }
+    }
+
+    /// Joins what is kept with what a flood makes: at each sequence there is one or the other.
+    fn read_flood(
+        &mut self,
+        flood: &Stream,
+        out: &mut Vec<u8>,
+        room: usize,
+        allowed: u64,
+    ) -> Reading {
+        let Some(socket) = &mut self.socket else { return Reading::NotMine };
+        let allowed = if self.silence.dispatches { 0 } else { allowed };
+        let (before, mut fresh) = (out.len(), 0);
+        let start = self.kept.partition_point(|kept| kept.seq < socket.next);
+        let mut kept = self.kept.range(start..).peekable();
+        while out.len() < room {
+            if let Some(kept) = kept.next_if(|kept| kept.seq == socket.next) {
+                out.extend_from_slice(&kept.frame);
+            } else if socket.next <= self.last_seq {
+                if !self.holes.iter().any(|hole| hole.contains(&socket.next)) {
+                    flood.append(socket.next, out);
+                }
+            } else if fresh < allowed {
+                self.last_seq += 1;
+                fresh += 1;
+                flood.append(socket.next, out);
+            } else {
+                break;
+            }
+            socket.next += 1;
+        }
+        if out.len() == before { Reading::Nothing } else { Reading::Frames { fresh } }
+    }
+
     /// Drops what is too old or too much, but nothing that a live socket has yet to write.
     fn forget(&mut self, now: WallMs, rule: &Replay) {
         let wanted = self.socket.as_ref().filter(|s| !s.too_slow).map_or(u64::MAX, |s| s.next);
@@ -372,3 +425,6 @@ impl State {
 fn millis(rule: &Replay) -> WallMs {
     i64::try_from(rule.window.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

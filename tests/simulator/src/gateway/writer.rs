@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::frame;
 use super::link::{Closing, Link, Order};
 use super::session::Reading;
+use crate::flood::{Flood, Pace};
 use crate::journal::By;
 use crate::platform::Platform;
 
@@ -29,6 +30,8 @@ pub(super) struct Writer {
     io: WriteHalf<TokioIo<Upgraded>>,
     orders: mpsc::Receiver<Order>,
     closing: Option<(Instant, Closing)>,
+    /// The socket's share of a flood, once it serves a session.
+    pace: Option<Pace>,
     buffer: Vec<u8>,
 }
 
@@ -47,7 +50,7 @@ impl Writer {
         orders: mpsc::Receiver<Order>,
     ) -> Self {
         let platform = Arc::clone(platform);
-        Self { platform, link, io, orders, closing: None, buffer: Vec::with_capacity(ROOM) }
+        Self { platform, link, io, orders, closing: None, pace: None, buffer: Vec::new() }
     }
 
     /// Writes until the socket is closed or broken.
@@ -64,6 +67,12 @@ impl Writer {
                 None => std::future::pending().await,
             }
         };
+        let more = async {
+            match &self.pace {
+                Some(pace) => pace.tick().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = due => return self.close().await,
@@ -72,6 +81,7 @@ impl Writer {
                 None => return Then::Stop,
             },
             () = self.link.woken() => {}
+            () = more => {}
         }
         self.drain().await
     }
@@ -89,9 +99,16 @@ impl Writer {
             }
             self.link.free_of(|stalled| stalled.writing).await;
             let Some(session) = self.link.session() else { return Then::GoOn };
+            if self.pace.is_none() {
+                self.pace = self.platform.flood.as_ref().map(Flood::pace);
+            }
+            let allowed = self.pace.as_mut().map_or(0, Pace::allowed);
             self.buffer.clear();
-            match session.read(self.link.number, &mut self.buffer, ROOM) {
-                Reading::Frames(_) => {
+            match session.read(self.link.number, &mut self.buffer, ROOM, allowed) {
+                Reading::Frames { fresh } => {
+                    if let Some(pace) = &mut self.pace {
+                        pace.spend(fresh);
+                    }
                     let bytes = std::mem::take(&mut self.buffer);
                     let then = self.write(&bytes).await;
                     self.buffer = bytes;

@@ -5,5 +5,7 @@ mod bot;
 mod closes;
 mod discovery;
 mod faults;
+mod flood;
+mod scenario;
 mod sessions;
 mod shards;
