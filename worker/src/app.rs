@@ -122,7 +122,7 @@ pub fn handler(
 
 /// A process's worker.
 pub struct Worker {
-    lanes: Arc<Lanes>,
+    lanes: Lanes,
     shop: Arc<Workshop>,
     grace: Duration,
 }
@@ -172,12 +172,19 @@ impl Worker {
             times: lease_times(&config.lease),
             grace,
         };
-        Ok(Self { lanes: Arc::new(lanes), shop, grace })
+        Ok(Self { lanes, shop, grace })
+    }
+
+    /// The same worker with other bounds than configured, for a machine with less memory.
+    #[must_use]
+    pub fn with_bounds(mut self, bounds: Bounds) -> Self {
+        self.lanes.bounds = bounds;
+        self
     }
 
     /// Works until `stop`, then drains within the configured grace.
     pub async fn run(self, stop: CancellationToken) -> Drained {
-        let Self { lanes, shop, grace } = self;
+        let (lanes, shop, grace) = (Arc::new(self.lanes), self.shop, self.grace);
         let mut running = JoinSet::new();
         for lane in Lane::all() {
             running.spawn(keep(Arc::clone(&lanes), lane, stop.clone()));

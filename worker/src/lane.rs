@@ -212,6 +212,7 @@ impl<'a> Desk<'a> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Break::Stop,
+                _ = show.tick() => self.show(),
                 Some(ended) = self.tasks.join_next() => self.ended(ended),
                 settled = self.settler.next() => self.settled(settled),
                 delivery = feed.next(), if wants_more => {
@@ -221,7 +222,6 @@ impl<'a> Desk<'a> {
                         return Break::of(&error);
                     }
                 }
-                _ = show.tick() => self.show(),
             }
         }
     }
@@ -339,8 +339,8 @@ impl<'a> Desk<'a> {
         let Some((assignment, reason)) = self.letters.front().cloned() else { return };
         let (shop, duty) = (Arc::clone(&self.lanes.shop), self.duty.clone());
         self.tasks.spawn(async move {
-            let parked = shop.dead_letters.park(&assignment, reason, reason.detail(), &duty).await;
-            Ended::Letter(assignment.position, parked)
+            let given_up = shop.give_up(&assignment, reason, &duty).await;
+            Ended::Letter(assignment.position, given_up)
         });
     }
 

@@ -6,6 +6,7 @@ mod suite {
     mod handlers;
     mod http;
     mod lanes;
+    mod outage;
     mod platform;
     mod restarts;
     mod sends;

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use qqrelay_proto::backoff::RetryBudget;
-use qqrelay_proto::command::{Command, CommandId};
+use qqrelay_proto::command::{Command, CommandId, Resend};
 use qqrelay_proto::id::{AppId, OwnerId};
 use qqrelay_proto::limits::Limits;
 use qqrelay_proto::outcome::{Outcome, Progress, Resumption};
@@ -27,6 +27,7 @@ use qqrelay_runtime::bus::Bus;
 use qqrelay_runtime::rest::Pool;
 use qqrelay_runtime::state::State;
 use qqrelay_runtime::store::Clock;
+use tokio_util::sync::CancellationToken;
 
 use self::audits::{AuditKey, Audits};
 use self::closed::Closed;
@@ -121,10 +122,43 @@ impl Egress {
                 Resumed::Tries(past) => past,
             },
         };
-        match Pursuit::new(self, command, past, duty).run().await? {
-            Found::Known(outcome) => Ok(outcome),
-            Found::New { outcome, trace } => self.conclude(command, outcome, trace, duty).await,
+        match Pursuit::new(self, command, past, duty).run().await {
+            Ok(Found::Known(outcome)) => Ok(outcome),
+            Ok(Found::New { outcome, trace }) => self.conclude(command, outcome, trace, duty).await,
+            Err(Leave::Stuck) => {
+                let patient = duty.of_piece(CancellationToken::new());
+                let sentence = format!("given up: {}", Leave::Stuck);
+                self.give_up(command, Past::Possible, sentence, &patient).await?;
+                Err(Leave::Stuck)
+            }
+            Err(leave) => Err(leave),
         }
+    }
+
+    /// Ends a command that nobody will try any more.
+    ///
+    /// # Errors
+    ///
+    /// The command is to be left.
+    pub async fn give_up(
+        &self,
+        command: &Command,
+        past: Past,
+        sentence: String,
+        duty: &Duty,
+    ) -> Result<(), Leave> {
+        let outcome = match self.journal.progress(command, duty).await? {
+            Progress::Ended(_) | Progress::AwaitsAudit { .. } => return Ok(()),
+            Progress::Attempted(_) => Outcome::Ambiguous,
+            // Of what the platform recognises, attempts are not written down.
+            Progress::Untried
+                if past == Past::Possible && command.resend() == Resend::Deduplicated =>
+            {
+                Outcome::Ambiguous
+            }
+            Progress::Untried => refused(sentence),
+        };
+        self.conclude(command, outcome, None, duty).await.map(drop)
     }
 
     /// Refuses a command for a reason of ours, in a sentence for whoever sent it.

@@ -73,6 +73,8 @@ enum Turn {
 /// What a turn that cannot make its attempt says.
 enum Barred {
     Refused(Observation),
+    /// The bot has no access token for so long.
+    Tokenless(Duration),
     Ends(Outcome),
     Known(Outcome),
 }
@@ -125,6 +127,7 @@ impl<'a> Pursuit<'a> {
             Err(Barred::Known(outcome)) => return Ok(Turn::Known(outcome)),
             Err(Barred::Ends(outcome)) => return Ok(Turn::End(self.doubted(outcome))),
             Err(Barred::Refused(observation)) => return self.follow(&observation).await,
+            Err(Barred::Tokenless(wait)) => return self.wait(wait).await,
         };
         let Some(request) = self.command.request(msg_seq) else {
             self.release().await;
@@ -143,27 +146,9 @@ impl<'a> Pursuit<'a> {
                     ..Answer::read(answer.status, &answer.body)
                 })
             }
-            Err(RestError::NoToken(missing)) => {
-                self.release().await;
-                let wait = missing.retry_after.max(SHORTEST_WAIT);
-                if self.deadline.is_none() && Instant::now() + wait > self.token_until {
-                    let sentence = format!("the bot has no access token: {missing}");
-                    return Ok(Turn::End(self.doubted(refused(sentence))));
-                }
-                return self.wait(wait).await;
-            }
-            Err(RestError::UnknownBot(app)) => {
-                self.release().await;
-                let sentence = format!("bot {app} is not configured here; add it to [[bots]]");
-                return Ok(Turn::End(self.doubted(refused(sentence))));
-            }
-            Err(error @ RestError::NotSent(_)) => {
+            Err(error) => {
                 self.log(&error);
-                Observation::NotSent
-            }
-            Err(error @ RestError::Unanswered(_)) => {
-                self.log(&error);
-                Observation::Unanswered
+                if error.may_have_acted() { Observation::Unanswered } else { Observation::NotSent }
             }
         };
         self.follow(&observation).await
@@ -172,6 +157,9 @@ impl<'a> Pursuit<'a> {
     /// Everything that comes before a call; gives the number that its message has.
     async fn enter(&mut self) -> Result<Result<MsgSeq, Barred>, Leave> {
         self.hold().await?;
+        if let Some(barred) = self.without_token().await? {
+            return Ok(Err(barred));
+        }
         let passed = self.egress.limiter.pass(self.command, self.deadline, self.duty).await?;
         let now = self.egress.clock.now();
         match (passed, self.deadline) {
@@ -217,6 +205,31 @@ impl<'a> Pursuit<'a> {
             self.on_record = true;
         }
         Ok(Ok(granted.0))
+    }
+
+    /// What bars a call whose bot has no access token. Asked first: a command that cannot be sent
+    /// should use up no limit.
+    async fn without_token(&self) -> Result<Option<Barred>, Leave> {
+        let app = &self.command.app;
+        let Err(error) = self.duty.run(self.egress.pool.token(app)).await? else {
+            return Ok(None);
+        };
+        self.log(&error);
+        Ok(Some(match error {
+            RestError::UnknownBot(_) => {
+                let sentence = format!("bot {app} is not configured here; add it to [[bots]]");
+                Barred::Ends(refused(sentence))
+            }
+            RestError::NoToken(missing) => {
+                let wait = missing.retry_after.max(SHORTEST_WAIT);
+                if self.deadline.is_none() && Instant::now() + wait > self.token_until {
+                    Barred::Ends(refused(format!("the bot has no access token; {missing}")))
+                } else {
+                    Barred::Tokenless(wait)
+                }
+            }
+            RestError::NotSent(_) | RestError::Unanswered(_) => Barred::Tokenless(SHORTEST_WAIT),
+        }))
     }
 
     /// Carries out what follows from an observation.

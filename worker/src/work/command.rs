@@ -4,7 +4,7 @@ use qqrelay_proto::command::{Command, CommandError, CommandId};
 use qqrelay_proto::subject::ScopeSubject;
 use serde::Deserialize;
 
-use super::{Assignment, Workshop};
+use super::{Assignment, Past, Workshop};
 use crate::dead_letter::Reason;
 use crate::duty::{Duty, Leave};
 
@@ -32,6 +32,30 @@ pub(super) async fn run(
         Err(error) => refuse(shop, assignment, &error, duty).await?,
     }
     Ok(())
+}
+
+/// Writes the outcome of a command that was parked.
+pub(super) async fn give_up(
+    shop: &Workshop,
+    assignment: &Assignment,
+    reason: Reason,
+    duty: &Duty,
+) -> Result<(), Leave> {
+    let payload = &assignment.stored.record.payload;
+    let sentence = format!("given up: {}", reason.detail());
+    match Command::read(payload, shop.settings.text_chars_max) {
+        Ok(command) if ScopeSubject::new(&command.app, &command.place()) == assignment.place => {
+            let past = if reason == Reason::Poison { Past::Possible } else { assignment.past };
+            shop.egress.give_up(&command, past, sentence, duty).await
+        }
+        Ok(Command { id, .. }) => {
+            shop.egress.refuse_unread(&assignment.place, &id, sentence, duty).await
+        }
+        Err(_) => match id_of(payload) {
+            Some(id) => shop.egress.refuse_unread(&assignment.place, &id, sentence, duty).await,
+            None => Ok(()),
+        },
+    }
 }
 
 /// Whoever sent it learns why under the id it gave; what has no readable id, or cannot be read at

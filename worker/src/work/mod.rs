@@ -83,8 +83,25 @@ impl Workshop {
             Ok(done) => return done,
             Err(_) => Reason::Poison,
         };
-        let duty = duty.of_piece(CancellationToken::new());
-        self.dead_letters.park(assignment, reason, reason.detail(), &duty).await
+        self.give_up(assignment, reason, &duty.of_piece(CancellationToken::new())).await
+    }
+
+    /// Parks a piece of work in the dead letters; whoever sent a command learns of it, too.
+    ///
+    /// # Errors
+    ///
+    /// It is to be left first, and comes again.
+    pub async fn give_up(
+        &self,
+        assignment: &Assignment,
+        reason: Reason,
+        duty: &Duty,
+    ) -> Result<(), Leave> {
+        self.dead_letters.park(assignment, reason, reason.detail(), duty).await?;
+        match assignment.task {
+            Task::Event { .. } => Ok(()),
+            Task::Command { .. } => command::give_up(self, assignment, reason, duty).await,
+        }
     }
 
     /// Does what cannot wait for the scope's turn.

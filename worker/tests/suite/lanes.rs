@@ -7,6 +7,7 @@ use qqrelay_proto::event::Event;
 use qqrelay_proto::id::Scene;
 use qqrelay_worker::app::Drained;
 use qqrelay_worker::handler::{Context, Handler, HandlerError, Reply};
+use qqrelay_worker::scopes::Bounds;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::world::{World, eventually};
@@ -159,4 +160,36 @@ async fn an_event_stored_twice_is_handled_once() {
     world.says(Scene::Group, "G1", "last").await;
     assert_eq!(gate.next().await, "last");
     assert_eq!(worker.stop().await, Drained::Clean);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_holds_up_its_lane_too_long_is_parked_and_the_rest_goes_on() {
+    let mut world = World::new().await;
+    let (mut gate, handler) = Gate::new();
+    let bounds = Bounds { above_floor: 1, ..Bounds::default() };
+    let worker = world.worker_with(Some(handler), bounds);
+    world.says(Scene::Group, "G1", "slow and stuck").await;
+    assert_eq!(gate.next().await, "slow and stuck");
+    for _ in 0..2 {
+        world.says(Scene::Group, same_lane_as_g1(), "beside").await;
+        assert_eq!(gate.next().await, "beside");
+    }
+    let letters = world.letters(1).await;
+    assert_eq!(
+        (&*letters[0].reason, text(&letters[0].record.payload).as_str()),
+        ("stuck", "slow and stuck")
+    );
+    world.says(Scene::Group, "G1", "after").await;
+    assert_eq!(gate.next().await, "after");
+    assert_eq!(worker.stop().await, Drained::Clean);
+}
+
+/// Another group whose events share a lane with G1's.
+fn same_lane_as_g1() -> &'static str {
+    let lane = |group: &str| {
+        let scope = qqrelay_proto::id::Scope::new(Scene::Group, group);
+        qqrelay_proto::subject::ScopeSubject::new(&super::world::APP.into(), &scope).lane()
+    };
+    let others = ["A", "B", "C", "D", "E", "F", "H", "I", "J", "K", "L", "M", "N", "O", "P", "Q"];
+    others.into_iter().find(|other| lane(other) == lane("G1")).expect("one of sixteen")
 }

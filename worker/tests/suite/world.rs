@@ -25,12 +25,14 @@ use qqrelay_runtime::store::{Clock, Store};
 use qqrelay_worker::app::{Drained, Parts, Worker};
 use qqrelay_worker::handler::{Echo, Handler};
 use qqrelay_worker::presence::{Presence, Unknown};
+use qqrelay_worker::scopes::Bounds;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::outage::Outage;
 use super::platform::{PATIENCE, Platform};
 
 pub(crate) const APP: &str = "102000001";
@@ -40,6 +42,8 @@ pub(crate) struct World {
     pub(crate) place: TempDir,
     pub(crate) bus: EmbeddedBus,
     pub(crate) state: Arc<Embedded>,
+    /// What workers see of the state, where a test takes it away.
+    pub(crate) outage: Option<Arc<Outage>>,
     pub(crate) platform: Platform,
     pub(crate) config: Config,
     pub(crate) presence: Arc<dyn Presence>,
@@ -84,6 +88,7 @@ impl World {
             place,
             bus,
             state,
+            outage: None,
             platform,
             config,
             presence,
@@ -94,18 +99,29 @@ impl World {
     }
 
     pub(crate) fn worker(&self, handler: Option<Arc<dyn Handler>>) -> Running {
+        self.worker_with(
+            handler,
+            Bounds { scope_pieces: self.config.worker.scope_queue.into(), ..Bounds::default() },
+        )
+    }
+
+    pub(crate) fn worker_with(&self, handler: Option<Arc<dyn Handler>>, bounds: Bounds) -> Running {
         let registry = Registry::new();
         let parts = Parts {
             config: Arc::new(self.config.clone()),
             bus: Arc::new(self.bus.clone()),
-            state: Arc::clone(&self.state) as Arc<dyn State>,
+            state: match &self.outage {
+                Some(outage) => Arc::clone(outage) as Arc<dyn State>,
+                None => Arc::clone(&self.state) as Arc<dyn State>,
+            },
             pool: self.pool(&registry),
             presence: Arc::clone(&self.presence),
             handler,
             owner: random::id().into(),
             clock: Clock::system(),
         };
-        let worker = Worker::new(parts, &registry).expect("the registry is new");
+        let worker =
+            Worker::new(parts, &registry).expect("the registry is new").with_bounds(bounds);
         let stop = CancellationToken::new();
         let done = tokio::spawn(worker.run(stop.clone()));
         Running { stop, done, registry }

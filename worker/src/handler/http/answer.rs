@@ -119,26 +119,27 @@ mod tests {
 
     #[test]
     fn an_answer_says_nothing_one_thing_or_several() {
-        let check = |body: &str, expected: &[Reply]| {
+        fn check<const N: usize>(body: &str, expected: [Reply; N]) {
             assert_eq!(replies(body.as_bytes()).expect(body), expected);
-        };
-        let pong = Reply::text("pong");
+        }
+
+        let pong = || Reply::text("pong");
         let markdown =
             Content::Markdown(Markdown { content: Some("**pong**".into()), ..Markdown::default() });
-        check("", &[]);
-        check(" \n", &[]);
-        check("{}", &[]);
-        check(r#"{"reply":null}"#, &[]);
-        check(r#"{"replies":[]}"#, &[]);
-        check(r#"{"reply":"pong"}"#, &[pong.clone()]);
-        check(r#"{"reply":{"content":{"text":"pong"}}}"#, &[pong.clone()]);
+        check("", []);
+        check(" \n", []);
+        check("{}", []);
+        check(r#"{"reply":null}"#, []);
+        check(r#"{"replies":[]}"#, []);
+        check(r#"{"reply":"pong"}"#, [pong()]);
+        check(r#"{"reply":{"content":{"text":"pong"}}}"#, [pong()]);
         check(
             r#"{"replies":["pong",{"content":{"markdown":{"content":"**pong**"}}}]}"#,
-            &[pong.clone(), Reply::new(markdown)],
+            [pong(), Reply::new(markdown)],
         );
         check(
             r#"{"reply":{"content":{"text":"pong"},"quote":"m1","push":true}}"#,
-            &[Reply { quote: Some("m1".into()), right: Right::Push, ..pong }],
+            [Reply { quote: Some("m1".into()), right: Right::Push, ..pong() }],
         );
     }
 
