@@ -1,0 +1,205 @@
+//! What a process on the embedded file offers on its admin port, to this machine only: its events,
+//! and a way to give it commands. With servers beside it, NATS is the way for both.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures_util::stream;
+use qqrelay_gateway::{Board, ShardStatus};
+use qqrelay_proto::command::{Command, TEXT_CHARS_MAX};
+use qqrelay_proto::id::Scope;
+use qqrelay_proto::outcome::{News, Outcome, ResultRecord};
+use qqrelay_proto::record::Stored;
+use qqrelay_proto::subject::{Partition, ScopeSubject};
+use qqrelay_runtime::bus::{Bus, BusError, Reader, Records, Start};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::time::{Instant, timeout_at};
+
+/// The longest that a caller may wait for an outcome.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// Where events are followed.
+pub(crate) const TAIL: &str = "/v1/tail";
+/// Where commands are given.
+pub(crate) const COMMANDS: &str = "/v1/commands";
+/// Where shards are listed.
+pub(crate) const SHARDS: &str = "/v1/shards";
+
+/// What the routes work on.
+#[derive(Clone)]
+pub(crate) struct Local {
+    /// The bus of this process.
+    pub(crate) bus: Arc<dyn Bus>,
+    /// The shards of this process.
+    pub(crate) board: Board,
+}
+
+/// The routes.
+pub(crate) fn router(local: Local) -> Router {
+    Router::new()
+        .route(TAIL, get(tail))
+        .route(COMMANDS, post(command))
+        .route(SHARDS, get(shards))
+        .with_state(local)
+}
+
+/// One record, as a line of [`TAIL`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Line<P> {
+    /// `00`
+    pub(crate) partition: String,
+    /// Its number there.
+    pub(crate) number: u64,
+    /// Where it stands.
+    pub(crate) subject: String,
+    /// What it says.
+    pub(crate) payload: P,
+}
+
+/// What to follow.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct TailQuery {
+    /// A NATS subject filter.
+    pub(crate) filter: String,
+    /// Whether to begin with what is there already.
+    #[serde(default)]
+    pub(crate) from_start: bool,
+}
+
+/// What went wrong, for a caller.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    /// What is wrong, and what to do about it.
+    pub(crate) error: String,
+}
+
+/// How long to wait for the outcome.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CommandQuery {
+    /// Seconds; 0 does not wait.
+    #[serde(default)]
+    pub(crate) wait: u64,
+}
+
+async fn shards(State(local): State<Local>) -> Json<Vec<ShardStatus>> {
+    Json(local.board.shards())
+}
+
+async fn tail(State(local): State<Local>, Query(query): Query<TailQuery>) -> Response {
+    let start = if query.from_start { Start::Oldest } else { Start::New };
+    let records = match local.bus.read(Reader { filter: query.filter, start }).await {
+        Ok(records) => records,
+        Err(error) => return refusal(&error),
+    };
+    let lines = stream::unfold(records, |mut records| async move {
+        let line = next_line(&mut *records).await?;
+        Some((Ok::<_, Infallible>(line), records))
+    });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+/// The next record as a line; `None` once nothing more can be read.
+async fn next_line(records: &mut dyn Records) -> Option<Bytes> {
+    loop {
+        let (partition, stored) = match records.next().await {
+            Ok(next) => next,
+            Err(BusError::Behind { .. }) => continue, // the reader goes on behind the hole
+            Err(_) => return None,
+        };
+        if let Some(line) = line_of(partition, &stored) {
+            return Some(line);
+        }
+    }
+}
+
+fn line_of(partition: Partition, stored: &Stored) -> Option<Bytes> {
+    let payload: &RawValue = serde_json::from_slice(&stored.record.payload).ok()?;
+    let line = Line {
+        partition: partition.to_string(),
+        number: stored.number,
+        subject: stored.record.subject.clone(),
+        payload,
+    };
+    let mut bytes = serde_json::to_vec(&line).ok()?;
+    bytes.push(b'\n');
+    Some(bytes.into())
+}
+
+async fn command(
+    State(local): State<Local>,
+    Query(query): Query<CommandQuery>,
+    body: Bytes,
+) -> Response {
+    let command = match Command::read(&body, TEXT_CHARS_MAX) {
+        Ok(command) => command,
+        Err(error) => {
+            return (StatusCode::BAD_REQUEST, Json(Refusal { error: error.to_string() }))
+                .into_response();
+        }
+    };
+    let subject =
+        ScopeSubject::new(&command.app, &Scope::new(command.scene, Arc::clone(&command.scope)));
+    let sent = subject.command(command.action.name());
+    if let Err(error) = local.bus.command(command.id.as_str(), &sent, body).await {
+        return refusal(&error);
+    }
+    let limit = Duration::from_secs(query.wait).min(WAIT_MAX);
+    match outcome(&*local.bus, &subject.result(command.id.as_str()), limit).await {
+        Ok(Some(record)) => Json(record).into_response(),
+        Ok(None) => (StatusCode::ACCEPTED, Json(command.id)).into_response(),
+        Err(error) => refusal(&error),
+    }
+}
+
+/// The newest outcome of a command; waits for a first one, and does not wait for reviewers.
+async fn outcome(
+    bus: &dyn Bus,
+    subject: &str,
+    limit: Duration,
+) -> Result<Option<ResultRecord>, BusError> {
+    let until = Instant::now() + limit;
+    let mut seen = 0;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let waiting = bus.await_result(subject, seen, left);
+        let known = timeout_at(until + Duration::from_secs(1), waiting).await;
+        let known = known.unwrap_or_else(|_| Ok(Vec::new()))?;
+        let records = known.iter().filter_map(|entry| serde_json::from_slice(entry).ok());
+        let newest = records.filter(has_outcome).last();
+        if newest.is_some() || known.len() <= seen {
+            return Ok(newest);
+        }
+        seen = known.len();
+    }
+}
+
+fn has_outcome(record: &ResultRecord) -> bool {
+    matches!(record.news, News::Outcome(_))
+}
+
+/// What a record says became of the command.
+pub(crate) fn outcome_of(record: &ResultRecord) -> Option<&Outcome> {
+    match &record.news {
+        News::Outcome(outcome) => Some(outcome),
+        News::Attempt(_) => None,
+    }
+}
+
+fn refusal(error: &BusError) -> Response {
+    let status = match error {
+        BusError::Refused(_) => StatusCode::BAD_REQUEST,
+        BusError::Full(_)
+        | BusError::Taken
+        | BusError::Behind { .. }
+        | BusError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(Refusal { error: error.to_string() })).into_response()
+}
