@@ -54,7 +54,7 @@ fn measure(
 
 /// Writes a value with the largest unit that leaves no remainder.
 fn write_out(value: u64, units: &[(&str, u64)]) -> String {
-    let fitting = units.iter().rev().find(|(_, weight)| value > 0 && value % weight == 0);
+    let fitting = units.iter().rev().find(|(_, weight)| value > 0 && value.is_multiple_of(*weight));
     let (unit, weight) = fitting.unwrap_or(&units[0]);
     format!("{}{unit}", value / weight)
 }

@@ -19,6 +19,7 @@ mod section;
 mod source;
 mod worker;
 
+pub(crate) use check::is_loopback;
 pub use form::{Count, FormError, Size, Span};
 pub use gateway::{Embedded, Gateway, Lease, Log};
 pub use platform::{Bot, Platform, ProfileName};

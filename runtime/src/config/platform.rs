@@ -25,8 +25,7 @@ section! {
         #[schemars(example = "https://api.bot.qq.com")]
         api_url: Option<String> = None,
         /// Hosts that a gateway address may lie on, each with everything below it, such as
-        /// ["sgroup.qq.com"]. Added to the profile's; of "custom", the host of api_url is always
-        /// one of them.
+        /// ["sgroup.qq.com"]. Added to the profile's, as is the host of an api_url written here.
         gateway_hosts: Vec<String> = Vec::new(),
     }
 }

@@ -59,7 +59,8 @@ impl Tree {
     /// Reads a file's text. Syntax errors become findings, and the tree then stays empty.
     pub(super) fn parse(path: &Path, text: &str, findings: &mut Findings) -> Self {
         let (table, errors) = DeTable::parse_recoverable(text);
-        let mut reader = Reader { path: path.into(), text, tree: Self::new(), findings };
+        let breaks = text.match_indices('\n').map(|(place, _)| place).collect();
+        let mut reader = Reader { path: path.into(), breaks, tree: Self::new(), findings };
         for error in &errors {
             // The error's `Display` quotes the line, and the line may hold a secret.
             let origin = reader.origin(error.span().map_or(0, |span| span.start));
@@ -231,15 +232,15 @@ fn value_of(text: &str, schema: Option<&Json>) -> Value {
 /// Turns a parsed file into a [`Tree`].
 struct Reader<'a> {
     path: Arc<Path>,
-    text: &'a str,
+    /// Where the lines end.
+    breaks: Vec<usize>,
     tree: Tree,
     findings: &'a mut Findings,
 }
 
 impl Reader<'_> {
     fn origin(&self, offset: usize) -> Origin {
-        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + self.breaks.partition_point(|place| *place < offset);
         Origin::File { path: self.path.clone(), line }
     }
 

@@ -383,8 +383,7 @@ fn a_secret_in_a_file_that_others_may_read_is_warned_of() {
 fn the_example_loads_as_it_is_and_with_every_default_written_out() {
     let text = example();
     let loaded = read(&text, &[]).unwrap();
-    let mut expected = Config::default();
-    expected.bots = loaded.config.bots.clone();
+    let expected = Config { bots: loaded.config.bots.clone(), ..Config::default() };
     assert_eq!(loaded.config, expected);
     assert_eq!(expected.bots.len(), 1);
 
