@@ -10,7 +10,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::hash::fnv1a32;
+use crate::hash::{fnv1a32, sha256_hex};
 
 /// What names a command, for its sender, its outcome and the platform's de-duplication.
 ///
@@ -30,9 +30,20 @@ impl CommandId {
     /// The number is written with the digits `0-9a-z`, because only the last byte of a text is
     /// certain to change its [`CommandId::msg_seq`]: the ids of up to 36 commands to one event
     /// never share one. Decimal digits can collide from the eleventh command on.
+    ///
+    /// Of an event id that no command id can hold, its SHA-256 stands in: whatever the platform
+    /// makes its ids of, events can be answered.
     #[must_use]
     pub fn of_handler(event_id: &str, handler: &str, number: u32) -> Self {
-        Self(format!("{event_id}/{handler}/{}", Base36(number)).into())
+        /// Two slashes and the digits of the largest number.
+        const REST: usize = 2 + 7;
+        let fits = event_id.len() + handler.len() + REST <= Self::MAX;
+        let number = Base36(number);
+        Self(if fits && !event_id.chars().any(char::is_control) {
+            format!("{event_id}/{handler}/{number}").into()
+        } else {
+            format!("{}/{handler}/{number}", sha256_hex(event_id.as_bytes())).into()
+        })
     }
 
     /// The id as text.
@@ -128,6 +139,22 @@ mod tests {
         check(35, "102:m1/echo/z");
         check(36, "102:m1/echo/10");
         check(u32::MAX, "102:m1/echo/1z141z3");
+    }
+
+    #[test]
+    fn events_with_any_id_can_be_answered() {
+        for event in ["x".repeat(243), "x".repeat(244), "a\nb".to_owned()] {
+            let id = CommandId::of_handler(&event, "echo", u32::MAX);
+            assert!(id.as_str().len() <= CommandId::MAX);
+            assert!(!id.as_str().contains('\n'));
+            assert_eq!(id, CommandId::of_handler(&event, "echo", u32::MAX));
+        }
+        let kept = CommandId::of_handler(&"x".repeat(243), "echo", 0);
+        assert!(kept.as_str().starts_with('x'));
+        assert_ne!(
+            CommandId::of_handler(&"x".repeat(300), "echo", 0),
+            CommandId::of_handler(&"x".repeat(301), "echo", 0)
+        );
     }
 
     /// These values are seen by the platform: another release must give the same ones.
