@@ -37,7 +37,7 @@ pub trait Bus: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The log cannot be reached.
+    /// There is no such partition, or the log cannot be reached.
     async fn log(&self, partition: Partition) -> Result<Box<dyn Log>, BusError>;
 
     /// Takes a lane: whoever held it before gets [`BusError::Taken`] at its next call, and all it
@@ -115,19 +115,28 @@ pub trait Bus: Send + Sync + 'static {
 #[async_trait]
 pub trait Log: Send {
     /// Sends a record that fits only as number `number`, that is behind number − 1.
+    ///
+    /// The window of [`Layout`] bounds what may be unanswered: the fence outruns no more than that.
+    /// What goes beyond it may be refused as [`Refusal::Busy`].
     fn publish(&mut self, number: u64, record: Record);
 
-    /// The next answer. After [`Answer::Disconnected`] everything in flight is unknown.
+    /// The next answer, one for each record sent. After [`Answer::Disconnected`] everything in
+    /// flight is unknown, and nothing more is heard of it.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer>;
 
-    /// Writes all of `records` or none, behind whatever is there; gives the last one's number.
+    /// Writes all of `records` or none, behind whatever is there; gives the last one's number. There
+    /// are 1 to [`BATCH_MAX`] of them.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unknown`] when nobody knows whether it was written.
     async fn mark(&mut self, records: Vec<Record>) -> Result<u64, Refusal>;
 
-    /// The newest record whose subject `filter` takes, read from the log's own authority.
+    /// The newest record whose subject `filter` takes, read from the log's own authority: what was
+    /// acknowledged before this call is seen.
+    ///
+    /// Meant for a source's `….>` and for the ownership subject, which are quick. Another filter may
+    /// cost a look through the partition.
     ///
     /// # Errors
     ///
@@ -215,7 +224,8 @@ pub trait Feed: Send {
     ///
     /// # Errors
     ///
-    /// [`BusError::Taken`] once another holds the lane.
+    /// [`BusError::Taken`] once another holds the lane, and from then on. After any other error the
+    /// lane is still held, and the next call goes on where this one was.
     async fn next(&mut self) -> Result<Delivery, BusError>;
 
     /// Says that a piece is finished. Nobody answers: an acknowledgement that is lost brings the
@@ -294,7 +304,8 @@ pub trait Records: Send {
     ///
     /// # Errors
     ///
-    /// The bus cannot be reached, or the reader fell so far behind that records are gone.
+    /// The bus cannot be reached, or the reader fell so far behind that records are gone. That is
+    /// said once; the next call goes on behind them.
     async fn next(&mut self) -> Result<(Partition, Stored), BusError>;
 }
 

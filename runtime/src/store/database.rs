@@ -4,6 +4,7 @@
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -195,8 +196,13 @@ const fn is_disk(error: &redb::Error) -> bool {
 }
 
 pub(super) fn builder() -> Builder {
+    let told = AtomicBool::new(false);
     let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES);
+    builder.set_cache_size(CACHE_BYTES).set_repair_callback(move |_| {
+        if !told.swap(true, Ordering::Relaxed) {
+            tracing::info!("the store was not closed the last time; checking all of it");
+        }
+    });
     builder
 }
 

@@ -87,20 +87,9 @@ enum Tried {
 enum Fate {
     Fits(Arc<Entry>),
     Mismatch,
-    /// The file failed before it was looked at.
-    Untried,
 }
 
 impl Tried {
-    fn not(append: Append) -> Self {
-        match append {
-            Append::One { number, answers, .. } => {
-                Self::One { number, fate: Fate::Untried, answers }
-            }
-            Append::Batch { answer, .. } => Self::Batch { entries: Vec::new(), answer },
-        }
-    }
-
     fn entries(&self) -> &[Arc<Entry>] {
         match self {
             Self::One { fate: Fate::Fits(entry), .. } => std::slice::from_ref(entry),
@@ -122,32 +111,33 @@ impl Operation for Appends {
     }
 
     fn settle(mut self: Box<Self>, outcome: Result<(), StoreError>) {
-        let tried = match mem::replace(&mut self.stage, Stage::Settled) {
-            Stage::Applied(tried) => tried,
-            Stage::Waiting | Stage::Settled => untried(&self.shared),
-        };
-        match &outcome {
-            Ok(()) => show(&self.shared, &tried),
-            Err(StoreError::Unknown(_)) => suspect(&self.shared, &tried),
-            Err(_) => {}
+        let stage = mem::replace(&mut self.stage, Stage::Settled);
+        match (stage, outcome) {
+            (Stage::Applied(tried), Ok(())) => {
+                show(&self.shared, &tried);
+                answer(tried, Ok(()));
+            }
+            (Stage::Applied(tried), Err(error)) => {
+                if let StoreError::Unknown(_) = error {
+                    suspect(&self.shared, &tried);
+                }
+                answer(tried, Err(error.into()));
+            }
+            (Stage::Waiting | Stage::Settled, Ok(())) => {}
+            (Stage::Waiting | Stage::Settled, Err(error)) => refuse(&self.shared, &error.into()),
         }
-        answer(tried, outcome.map_err(Refusal::from));
     }
 }
 
 impl Drop for Appends {
     fn drop(&mut self) {
-        let tried = match mem::replace(&mut self.stage, Stage::Settled) {
-            Stage::Settled => return,
-            Stage::Applied(tried) => tried,
-            Stage::Waiting => untried(&self.shared),
-        };
-        answer(tried, Err(Refusal::from(StoreError::Closed)));
+        let refusal = Refusal::from(StoreError::Closed);
+        match mem::replace(&mut self.stage, Stage::Settled) {
+            Stage::Settled => {}
+            Stage::Applied(tried) => answer(tried, Err(refusal)),
+            Stage::Waiting => refuse(&self.shared, &refusal),
+        }
     }
-}
-
-fn untried(shared: &Shared) -> Vec<Tried> {
-    take(shared).into_iter().map(Tried::not).collect()
 }
 
 /// What is new in one partition.
@@ -251,23 +241,39 @@ fn suspect(shared: &Shared, tried: &[Tried]) {
     }
 }
 
+// Whoever asked may be gone when the answer comes; then nobody wants to know.
+
 fn answer(tried: Vec<Tried>, outcome: Result<(), Refusal>) {
-    // Whoever asked may be gone; then nobody wants to know.
     for tried in tried {
         match tried {
             Tried::One { number, fate, answers } => {
-                let _ = answers.send(match (fate, &outcome) {
-                    (Fate::Mismatch, _) => Answer::Refused { number, refusal: Refusal::Mismatch },
-                    (Fate::Fits(_) | Fate::Untried, Err(refusal)) => {
-                        Answer::Refused { number, refusal: refusal.clone() }
-                    }
-                    // An operation that was not applied never hears of a commit.
-                    (Fate::Fits(_) | Fate::Untried, Ok(())) => Answer::Stored { number },
+                let outcome = match fate {
+                    Fate::Fits(_) => outcome.clone(),
+                    Fate::Mismatch => Err(Refusal::Mismatch),
+                };
+                let _ = answers.send(match outcome {
+                    Ok(()) => Answer::Stored { number },
+                    Err(refusal) => Answer::Refused { number, refusal },
                 });
             }
             Tried::Batch { entries, answer } => {
                 let last = entries.last().map_or(0, |entry| entry.stored.number);
                 let _ = answer.send(outcome.clone().map(|()| last));
+            }
+        }
+    }
+}
+
+/// Answers all that waits and was not looked at.
+fn refuse(shared: &Shared, refusal: &Refusal) {
+    for append in take(shared) {
+        let refusal = refusal.clone();
+        match append {
+            Append::One { number, answers, .. } => {
+                let _ = answers.send(Answer::Refused { number, refusal });
+            }
+            Append::Batch { answer, .. } => {
+                let _ = answer.send(Err(refusal));
             }
         }
     }

@@ -45,7 +45,8 @@ pub struct EmbeddedBus {
 }
 
 impl EmbeddedBus {
-    /// The bus in this store's file, kept within `limits` from now on.
+    /// The bus in this store's file, kept within `limits` from now on. There is one for a store:
+    /// clone it.
     ///
     /// # Errors
     ///

@@ -130,19 +130,19 @@ impl Inner {
 pub(super) fn file_soon(shared: &Arc<Shared>) {
     if !mem::replace(&mut *lock(&shared.settling), true) {
         // A closed store drops it: what it held is forgotten, as by a crash.
-        let _ = shared.store.post(Box::new(Filing::new(shared, None)));
+        let _ = shared.store.post(Box::new(Settlement::new(shared, None)));
     }
 }
 
 /// Has it written down, and waits for that.
 pub(super) async fn file_now(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let (answer, answered) = oneshot::channel();
-    shared.store.post(Box::new(Filing::new(shared, Some(answer))))?;
+    shared.store.post(Box::new(Settlement::new(shared, Some(answer))))?;
     answered.await.unwrap_or(Err(StoreError::Closed))
 }
 
 /// Writes down what is finished in all lanes.
-struct Filing {
+struct Settlement {
     shared: Arc<Shared>,
     /// By lane and partition index.
     floors: Vec<(Lane, usize, u64)>,
@@ -150,7 +150,7 @@ struct Filing {
     answer: Option<oneshot::Sender<Result<(), StoreError>>>,
 }
 
-impl Filing {
+impl Settlement {
     fn new(shared: &Arc<Shared>, answer: Option<oneshot::Sender<Result<(), StoreError>>>) -> Self {
         Self { shared: Arc::clone(shared), floors: Vec::new(), done: Vec::new(), answer }
     }
@@ -169,7 +169,7 @@ impl Filing {
     }
 }
 
-impl Operation for Filing {
+impl Operation for Settlement {
     fn apply(&mut self, tx: &WriteTransaction) -> Result<(), redb::Error> {
         self.collect();
         let mut floors = tx.open_table(FLOORS)?;

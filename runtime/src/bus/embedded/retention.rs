@@ -128,6 +128,7 @@ fn sweep_events(
         let number = extent.first;
         let Some(oldest) = events.get((stream.0, number))? else {
             extent.first += 1;
+            step.left -= 1;
             continue;
         };
         let view = View::new(oldest.value());
