@@ -93,6 +93,26 @@ async fn a_file_of_another_release_or_kind_is_refused() {
     assert!(matches!(error, OpenError::Unusable { .. }), "{error}");
 }
 
+#[tokio::test]
+async fn a_file_that_was_killed_while_it_was_made_is_made_again() {
+    let place = TempDir::new().unwrap();
+    let path = place.path().join("store.redb");
+    let check = |bytes: &[u8], usable: bool| {
+        std::fs::write(&path, bytes).unwrap();
+        let opened = Store::open(&path, LAYOUT, Clock::system());
+        assert_eq!(opened.is_ok(), usable, "{:?}", opened.err());
+        opened.ok()
+    };
+    let mut header = vec![0; 73_728];
+    header[9..200].fill(7);
+    for bytes in [&[0; 5][..], &[0; 73_728], &header] {
+        check(bytes, true).unwrap().close().await;
+    }
+    header[60_000] = 1;
+    check(&header, false);
+    assert_eq!(std::fs::read(&path).unwrap(), header, "what is not ours is left alone");
+}
+
 #[cfg(unix)]
 #[test]
 fn only_its_owner_may_read_the_file() {
