@@ -2,18 +2,14 @@
 //! opened again after the disk failed. redb refuses everything after an I/O error, so going on
 //! means opening anew.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use qqrelay_proto::time::UnixMs;
-use redb::backends::FileBackend;
 use redb::{
-    Builder, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, StorageError,
-    TableDefinition, WriteTransaction,
+    DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+    WriteTransaction,
 };
 
 use super::error::{OpenError, StoreError};
@@ -22,18 +18,8 @@ use crate::bus::Layout;
 /// The one format that this release reads and writes.
 const FORMAT: u64 = 1;
 
-/// Memory for pages. What lanes and readers of the newest records need fits in it many times.
-const CACHE_BYTES: usize = 64 << 20;
-
 /// A file that failed is opened again at most this often: each time may check all of it.
 const REOPEN_EVERY: Duration = Duration::from_secs(1);
-
-/// What redb puts in front of a file, and how long a page is.
-const MARK_BYTES: usize = 9;
-const PAGE_BYTES: usize = 4096;
-
-/// A file that redb has only begun to make is smaller.
-const NEW_FILE_BYTES: usize = 2 << 20;
 
 /// Numbers by name: what is fixed when the file is made, and how many commits there were.
 const FIXED: TableDefinition<&str, u64> = TableDefinition::new("fixed");
@@ -62,22 +48,8 @@ pub(super) enum Written {
 }
 
 impl Database {
-    /// The database in the file at `path`, which only its owner may read: it holds messages.
-    pub(super) fn at(path: &Path) -> Self {
-        let path = path.to_owned();
-        Self::with(move || {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(&path)?;
-            empty_if_half_made(&mut file)?;
-            builder().create_with_backend(FileBackend::new(file)?)
-        })
-    }
-
     /// The database that `opener` gives, each time anew.
-    pub(super) fn with(
+    pub(super) fn new(
         opener: impl Fn() -> Result<redb::Database, DatabaseError> + Send + Sync + 'static,
     ) -> Self {
         Self { open: RwLock::default(), opener: Box::new(opener), opened_at: Mutex::default() }
@@ -202,38 +174,6 @@ const fn is_disk(error: &redb::Error) -> bool {
         error,
         Io(_) | Backend(_) | Corrupted(_) | DatabaseClosed | LockPoisoned(_) | PreviousIo
     )
-}
-
-/// Empties a file that was killed while redb made it: it refuses one without its mark in front,
-/// which it writes last, behind everything else that is not zero in the first page.
-fn empty_if_half_made(file: &mut File) -> io::Result<()> {
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(()), // somebody has it, or is making it
-        Err(TryLockError::Error(error)) => return Err(error),
-    }
-    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-    if length <= NEW_FILE_BYTES {
-        let mut bytes = Vec::with_capacity(length);
-        file.read_to_end(&mut bytes)?;
-        let (mark, rest) = (bytes.get(..MARK_BYTES), bytes.get(PAGE_BYTES..));
-        let zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
-        if zero(mark.unwrap_or(&bytes)) && zero(rest.unwrap_or_default()) {
-            file.set_len(0)?;
-        }
-    }
-    file.unlock()
-}
-
-pub(super) fn builder() -> Builder {
-    let told = AtomicBool::new(false);
-    let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES).set_repair_callback(move |_| {
-        if !told.swap(true, Ordering::Relaxed) {
-            tracing::info!("the store was not closed the last time; checking all of it");
-        }
-    });
-    builder
 }
 
 fn fixed(tx: &WriteTransaction) -> Result<Option<(u64, Layout)>, redb::Error> {

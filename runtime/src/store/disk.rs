@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
-use super::database::{self, Database};
-use super::{Clock, Store};
+use super::database::Database;
+use super::{Clock, Store, file};
 use crate::bus::Layout;
 
 /// A disk in memory.
@@ -22,8 +22,8 @@ impl Disk {
     /// A store on it.
     pub(crate) fn open(&self, layout: Layout, clock: Clock) -> Store {
         let disk = self.clone();
-        let open = move || database::builder().create_with_backend(disk.clone());
-        let store = Store::start(Database::with(open), PathBuf::from("disk"), layout, clock);
+        let open = move || file::builder().create_with_backend(disk.clone());
+        let store = Store::start(Database::new(open), PathBuf::from("disk"), layout, clock);
         store.expect("there is room")
     }
 

@@ -14,6 +14,7 @@ mod database;
 #[cfg(test)]
 pub(crate) mod disk;
 mod error;
+mod file;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -67,7 +68,9 @@ impl Store {
     /// Another process has it open, it was made with another layout or by another release, or the
     /// disk refuses.
     pub fn open(path: &Path, layout: Layout, clock: Clock) -> Result<Self, OpenError> {
-        Self::start(Database::at(path), path.to_owned(), layout, clock)
+        let file = path.to_owned();
+        let database = Database::new(move || file::open(&file));
+        Self::start(database, path.to_owned(), layout, clock)
     }
 
     fn start(
