@@ -8,3 +8,4 @@ pub mod rest;
 pub mod shutdown;
 pub mod state;
 pub mod store;
+pub mod telemetry;
