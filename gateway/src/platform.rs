@@ -4,7 +4,7 @@
 //! process's runtime. Every question is therefore asked there.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use qqrelay_proto::id::{AppId, UserId};
 use qqrelay_proto::identify::{Asker, Permit, StartLimit};
@@ -33,6 +33,8 @@ pub(crate) struct Bot {
     user: OnceLock<UserId>,
     /// The generation of the token that was given out last.
     given: Mutex<Option<u64>>,
+    /// The newest answer of the platform that the identify budget has heard of.
+    told: Mutex<Option<Arc<GatewayBot>>>,
 }
 
 /// The platform did not give what a shard needs.
@@ -61,8 +63,8 @@ impl BotError {
 
 impl Bot {
     pub(crate) fn new(app: AppId, pool: Pool, state: Arc<dyn State>, main: Handle) -> Self {
-        let (user, given) = (OnceLock::new(), Mutex::new(None));
-        Self { app, pool, state, main, user, given }
+        let (user, given, told) = (OnceLock::new(), Mutex::new(None), Mutex::new(None));
+        Self { app, pool, state, main, user, given, told }
     }
 
     /// The bot's own user id, once a READY has told it.
@@ -95,20 +97,27 @@ impl Bot {
     }
 
     /// What the platform says of this bot's sockets.
+    ///
+    /// Each new answer is told to the identify budget, once: an old `remaining` would give back
+    /// what was spent since.
     pub(crate) async fn gateway(&self) -> Result<Arc<GatewayBot>, BotError> {
-        self.pool.gateway(&self.app, ADDRESS_AGE).await.map_err(BotError::Address)
+        let mut told = self.told.lock().await;
+        let asked = Instant::now();
+        let gateway = self.pool.gateway(&self.app, ADDRESS_AGE).await.map_err(BotError::Address)?;
+        let is_new = told.as_ref().is_none_or(|told| !Arc::ptr_eq(told, &gateway));
+        if let Some(limit) = start_limit(&gateway).filter(|_| is_new) {
+            let learnt = self.state.learn_identify(&self.app, limit, asked.elapsed()).await;
+            learnt.map_err(BotError::Budget)?;
+            *told = Some(gateway.clone());
+        }
+        Ok(gateway)
     }
 
     /// Waits for leave to start one IDENTIFY, and counts it.
     pub(crate) async fn identify_permit(self: &Arc<Self>) -> Result<(), BotError> {
         self.on_main(|bot| async move {
             loop {
-                let limit = bot.gateway().await?.limit.map(|limit| StartLimit {
-                    total: limit.total,
-                    remaining: limit.remaining,
-                    reset_after: limit.reset_after,
-                    max_concurrency: u32::from(limit.max_concurrency),
-                });
+                let limit = start_limit(&*bot.gateway().await?);
                 let permit = bot.state.permit_identify(&bot.app, limit, Asker::Relay).await;
                 match permit.map_err(BotError::Budget)? {
                     Permit::Now => return Ok(()),
@@ -134,6 +143,15 @@ impl Bot {
         let task = AbortOnDrop(self.main.spawn(ask(Arc::clone(self))));
         task.await.unwrap_or(Err(BotError::Stopping))
     }
+}
+
+fn start_limit(gateway: &GatewayBot) -> Option<StartLimit> {
+    gateway.limit.map(|limit| StartLimit {
+        total: limit.total,
+        remaining: limit.remaining,
+        reset_after: limit.reset_after,
+        max_concurrency: u32::from(limit.max_concurrency),
+    })
 }
 
 /// A task that ends with whoever waits for it: a shard that gives up leaves no question behind.
