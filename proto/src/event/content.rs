@@ -32,7 +32,7 @@ pub(super) fn plain(content: Cow<'_, str>, markup: Markup) -> Text<'_> {
         rest = &rest[place..];
         let (instead, length) = mention(rest)
             .map(|length| ("", length))
-            .or_else(|| entity(rest, markup))
+            .or_else(|| entity(rest))
             .unwrap_or((&rest[..1], 1));
         text.push_str(instead);
         rest = &rest[length..];
@@ -74,10 +74,11 @@ fn is_mention(tag: &str) -> bool {
     }
 }
 
-fn entity(text: &str, markup: Markup) -> Option<(&'static str, usize)> {
+/// The character that an entity at the beginning stands for, and the entity's length.
+fn entity(text: &str) -> Option<(&'static str, usize)> {
     let known = [("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")];
     let found = known.into_iter().find(|(entity, _)| text.starts_with(entity));
-    found.filter(|_| markup == Markup::TagsAndEntities).map(|(entity, c)| (c, entity.len()))
+    found.map(|(entity, character)| (character, entity.len()))
 }
 
 /// A command as the platform's command panel writes it: `/name args`.

@@ -314,6 +314,30 @@ fn members_of_another_type_are_absent_and_cost_no_other() {
 }
 
 #[test]
+fn a_group_members_id_in_single_chats_is_no_place() {
+    let frame = r#"{"op":0,"s":9,"t":"GROUP_MEMBER_ADD","id":"E",
+        "d":{"member_openid":"M","user_openid":"U"}}"#;
+    event_of(frame, |event| assert_eq!(event.scene, Scene::App, "the group is not told"));
+}
+
+#[test]
+fn the_inner_type_of_an_interaction_holds() {
+    let check = |d: &str, expected: (Option<i64>, Option<&str>, bool)| {
+        let frame = format!(r#"{{"op":0,"s":9,"t":"INTERACTION_CREATE","id":"E","d":{d}}}"#);
+        event_of(&frame, |event| {
+            let read = event.interaction.as_ref().expect("an interaction");
+            let found = (read.interaction_type, read.name.as_deref(), read.needs_ack);
+            assert_eq!(found, expected, "{d}");
+        });
+    };
+    check(r#"{"type":2,"data":{"type":9}}"#, (Some(9), Some("search"), true));
+    check(r#"{"type":12,"data":{}}"#, (Some(12), Some("menu"), true));
+    check(r#"{"type":13}"#, (Some(13), Some("feedback"), false));
+    check(r#"{"type":77}"#, (Some(77), None, false));
+    check(r#"{"type":"button"}"#, (None, None, false));
+}
+
+#[test]
 fn one_message_in_two_envelopes_is_one_event() {
     let frame = |wire: &str, id: &str| {
         format!(r#"{{"op":0,"s":9,"t":"{wire}","id":"{id}","d":{{"id":"M","channel_id":"2"}}}}"#)
