@@ -206,34 +206,15 @@ fn gateway(config: &Config, to: &mut Checked<'_>) {
     );
     let fix = "make lease.observe more than three times lease.renew".to_owned();
     to.relation(lease.renew * 3 < lease.observe, ["lease.observe", "lease.renew"], what, fix);
-    // One frame must fit everywhere: a message from the platform may have 4 MiB.
     to.size("gateway.window_bytes", gateway.window_bytes, MIB..=1024 * MIB);
-    to.size("gateway.shard_buffer", gateway.shard_buffer, 4 * MIB..=1024 * MIB);
-    let what = format!(
-        "{} is less than one shard may take, {}",
-        Size::format(gateway.process_buffer),
-        Size::format(gateway.shard_buffer)
-    );
-    let fix = "raise gateway.process_buffer, or lower gateway.shard_buffer".to_owned();
-    let holds = gateway.process_buffer >= gateway.shard_buffer;
-    to.relation(holds, ["gateway.process_buffer", "gateway.shard_buffer"], what, fix);
 }
 
 fn worker(config: &Config, to: &mut Checked<'_>) {
     let worker = &config.worker;
     to.range("worker.scope_queue", worker.scope_queue, 1..=4_096);
-    to.range("worker.unfinished", worker.unfinished, 16..=65_536);
     to.range("worker.parallel", worker.parallel, 1..=65_536);
     to.range("worker.failures", worker.failures, 1..=100);
     to.span("worker.drain_grace", worker.drain_grace, SECOND..=MINUTE * 10);
-    let what = format!(
-        "one scope may take {} places and its lane has {}",
-        worker.scope_queue, worker.unfinished
-    );
-    let fix = "make worker.scope_queue no more than worker.unfinished".to_owned();
-    let holds = u32::from(worker.scope_queue) <= worker.unfinished;
-    to.relation(holds, ["worker.scope_queue", "worker.unfinished"], what, fix);
-
     let http = &worker.http;
     to.span("worker.http.timeout", http.timeout, SECOND / 10..=MINUTE * 5);
     to.size("worker.http.response_limit", http.response_limit, KIB..=16 * MIB);

@@ -69,12 +69,6 @@ section! {
         /// How much a partition may have unacknowledged, in bytes.
         #[serde(with = "Size")]
         window_bytes: u64 = 16 << 20,
-        /// How much of one shard may wait for the log before its socket is no longer read.
-        #[serde(with = "Size")]
-        shard_buffer: u64 = 8 << 20,
-        /// The same for all shards of the process together.
-        #[serde(with = "Size")]
-        process_buffer: u64 = 256 << 20,
         /// How long stopping may take. Shorter than what the service manager or pod allows.
         #[serde(with = "Span")]
         drain_grace: Duration = Duration::from_secs(25),

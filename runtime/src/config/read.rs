@@ -269,6 +269,11 @@ fn warnings(file: Option<&Path>, config: &Config, tree: &Tree) -> Vec<Problem> {
         let fix = "add a [[bots]] section with app_id and secret_file";
         warnings.add(tree.origin("bots"), "bots", "no bot is enabled", fix);
     }
+    for limit in config.egress.limits.beyond_published() {
+        let field = format!("egress.limits.{}", limit.as_str());
+        let fix = "lower it, unless the platform gave this bot more";
+        warnings.add(tree.origin(&field), &field, "is above what the platform publishes", fix);
+    }
     let inline = (0..config.bots.len())
         .map(|index| format!("bots[{index}].secret"))
         .chain(["worker.http.secret".to_owned()])

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use qqrelay_proto::limits::Limits;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +19,6 @@ section! {
         handler: HandlerName = HandlerName::None,
         /// Events and commands that may wait in one scope, 1 to 4096; more go to the dead letters.
         scope_queue: u16 = 256,
-        /// Events of one lane and stream that may be unfinished, 16 to 65536.
-        unfinished: u32 = 4_096,
         /// Handlers that may run at once, 1 to 65536.
         parallel: u32 = 256,
         /// Failures of a handler after which its event goes to the dead letters, 1 to 100.
@@ -81,6 +80,8 @@ section! {
         request_timeout: Duration = Duration::from_secs(10),
         /// When a send that failed is tried again.
         retry: Retry = Retry::default(),
+        /// How fast we go in each of the platform's rate limits.
+        limits: Limits = Limits::default(),
     }
 }
 

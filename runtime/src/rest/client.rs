@@ -23,7 +23,7 @@ use super::error::RestError;
 use super::hosts::Endpoints;
 use super::metrics::Metrics;
 use super::token::TokenSource;
-use crate::config::Secret;
+use crate::config::{Egress, Secret};
 use crate::state::State;
 use crate::store::Clock;
 
@@ -42,6 +42,12 @@ impl Default for Limits {
     /// Source: PLATFORM.md, "calls".
     fn default() -> Self {
         Self { connect: Duration::from_secs(3), total: Duration::from_secs(10) }
+    }
+}
+
+impl From<&Egress> for Limits {
+    fn from(egress: &Egress) -> Self {
+        Self { connect: egress.connect_timeout, total: egress.request_timeout }
     }
 }
 

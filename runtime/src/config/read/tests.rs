@@ -259,12 +259,10 @@ fn every_setting_has_its_bounds() {
     check("gateway", "close_code = 1012", "3000 to 4999");
     check("gateway", "hello_timeout = '0s'", "1s to 2m");
     check("gateway", "publish_timeout = '25s'", "shorter than gateway.drain_grace");
-    check("gateway", "shard_buffer = '1MiB'", "4MiB to 1GiB");
-    check("gateway", "process_buffer = '4MiB'", "raise gateway.process_buffer");
+    check("gateway", "window_bytes = '1KiB'", "1MiB to 1GiB");
     check("lease", "renew = '2s'", "three renewals");
     check("lease", "observe = '4500ms'", "three renewals");
     check("worker", "scope_queue = 0", "1 to 4096");
-    check("worker", "unfinished = 100", "worker.scope_queue");
     check("worker", "failures = 0", "1 to 100");
     check("egress", "request_timeout = '4s'", "5s to 1m");
     check("egress", "connect_timeout = '10s'", "shorter than egress.request_timeout");
@@ -402,4 +400,16 @@ fn the_example_loads_as_it_is_and_with_every_default_written_out() {
         let key = field.rsplit('.').next().unwrap_or(&field);
         assert!(text.contains(key), "{field} is not in the example");
     }
+}
+
+#[test]
+fn a_rate_limit_is_the_operators_to_change_and_ours_to_warn_of() {
+    let loaded =
+        read(format!("{BOT}[egress.limits]\nchannel = '5/s'\ngroup = 'off'"), &[]).unwrap();
+    assert_eq!(loaded.warnings, []);
+    let loaded = read(format!("{BOT}[egress.limits]\nchannel = '9/s'"), &[]).unwrap();
+    assert_eq!(loaded.warnings.len(), 1);
+    assert_eq!(loaded.warnings[0].field, "egress.limits.channel");
+    check_one("[egress.limits]\nchanel = '5/s'", &["egress.limits.chanel: unknown key", "channel"]);
+    check_one("[egress.limits]\nchannel = '5 a second'", &["egress.limits.channel"]);
 }
