@@ -12,8 +12,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
+use axum::http::uri::Authority;
 use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
@@ -21,6 +23,8 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::config::is_loopback;
 
 /// Whether a process can play its role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,12 +112,26 @@ impl Listening {
     /// Serves `admin`, and `more` beside it, until `stop`. Requests under way end with the process:
     /// a follower of events would never let it go.
     pub async fn serve(self, admin: Admin, more: Router, stop: CancellationToken) {
-        let router = admin.router().merge(more);
+        let mut router = admin.router().merge(more);
+        if self.is_local() {
+            router = router.layer(middleware::from_fn(local_names_only));
+        }
         let serving = axum::serve(self.listener, router);
         if let Some(Err(error)) = stop.run_until_cancelled(serving.into_future()).await {
             tracing::error!(%error, "the admin port has failed");
         }
     }
+}
+
+/// Refuses who asks for another name than this machine's: a page in somebody's browser whose name
+/// was made to point here could otherwise read what only this machine may.
+async fn local_names_only(request: Request, next: Next) -> Response {
+    let name = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+    let name = name.and_then(|name| name.parse::<Authority>().ok());
+    if name.is_some_and(|name| is_loopback(name.host())) {
+        return next.run(request).await;
+    }
+    (StatusCode::FORBIDDEN, "this port answers to localhost only\n").into_response()
 }
 
 impl Admin {
@@ -198,6 +216,13 @@ mod tests {
         (answer.status().as_u16(), answer.text().await.expect("a body"))
     }
 
+    /// Asks as a browser does that was told the port's address under another name.
+    async fn as_another(address: SocketAddr) -> u16 {
+        let request = reqwest::Client::new().get(format!("http://{address}/livez"));
+        let request = request.header(header::HOST, "rebound.example:9600");
+        request.send().await.expect("an answer").status().as_u16()
+    }
+
     #[tokio::test]
     async fn probes_metrics_and_page_say_how_the_process_is() {
         let registry = Registry::new();
@@ -210,6 +235,7 @@ mod tests {
         let serving = tokio::spawn(listening.serve(admin, Router::new(), stop.clone()));
 
         assert_eq!(get(address, "/livez").await, (200, "live\n".to_owned()));
+        assert_eq!(as_another(address).await, 403);
         assert_eq!(get(address, "/readyz").await, (503, "starting\n".to_owned()));
         readiness.send_replace(Readiness::Ready);
         let verbose = "ready\nlog: open\n".to_owned();
