@@ -1,8 +1,8 @@
 //! The bots that exist on the simulated platform.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
 
 use qqrelay_proto::id::AppId;
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,23 @@ impl AppConfig {
     }
 }
 
+/// A text that does not describe a bot.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a bot is written as ID:SECRET, such as 102000001:a-secret")]
+pub struct AppTextError;
+
+/// `ID:SECRET`, as on the command line. A secret may hold further colons.
+impl FromStr for AppConfig {
+    type Err = AppTextError;
+
+    fn from_str(text: &str) -> Result<Self, AppTextError> {
+        match text.split_once(':') {
+            Some((id, secret)) if !id.is_empty() && !secret.is_empty() => Ok(Self::new(id, secret)),
+            _ => Err(AppTextError),
+        }
+    }
+}
+
 /// Prints no secret.
 impl fmt::Debug for AppConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,7 +120,6 @@ pub const PUBLIC_INTENTS: u32 = 1
     | 1 << 30;
 
 /// A bot and what the platform currently holds against it.
-#[derive(Debug)]
 pub struct App {
     /// The application id.
     pub id: AppId,
@@ -166,5 +182,32 @@ impl App {
     /// Changes what the platform holds against it.
     pub fn set_standing(&self, standing: Standing) {
         *lock(&self.standing) = standing;
+    }
+}
+
+/// Prints no secret.
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bot_is_read_from_one_argument() {
+        let app: AppConfig = "102:a:b".parse().unwrap();
+        assert_eq!((app.id.as_str(), app.secret.as_str()), ("102", "a:b"));
+        for text in ["", "102", "102:", ":secret"] {
+            assert!(text.parse::<AppConfig>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let config = AppConfig::new("102", "canary");
+        assert!(!format!("{config:?} {:?}", App::new(config.clone())).contains("canary"));
     }
 }

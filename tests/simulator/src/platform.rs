@@ -70,6 +70,7 @@ pub struct Platform {
     /// Is cancelled when the scenario has come to its end.
     pub(crate) scenario_ended: CancellationToken,
     address: OnceLock<SocketAddr>,
+    told_url: Mutex<Option<String>>,
     shards: AtomicU32,
     connections: AtomicU64,
     apps: BTreeMap<AppId, AppHandle>,
@@ -143,6 +144,7 @@ impl Platform {
             stop: CancellationToken::new(),
             scenario_ended: CancellationToken::new(),
             address: OnceLock::new(),
+            told_url: Mutex::default(),
             shards: AtomicU32::new(config.shards),
             connections: AtomicU64::new(1),
             apps: apps.collect(),
@@ -171,6 +173,17 @@ impl Platform {
     pub(crate) fn listens_at(&self, address: SocketAddr) {
         let known = self.address.set(address).is_err();
         debug_assert!(!known, "a platform listens once");
+    }
+
+    /// The gateway address it tells instead of its own.
+    #[must_use]
+    pub fn told_url(&self) -> Option<String> {
+        lock(&self.told_url).clone()
+    }
+
+    /// Tells another gateway address from now on; none is its own again.
+    pub fn tell_url(&self, url: Option<String>) {
+        *lock(&self.told_url) = url;
     }
 
     /// The number of shards it recommends now.

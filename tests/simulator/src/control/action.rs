@@ -161,6 +161,11 @@ pub enum Action {
         /// How many.
         count: u32,
     },
+    /// Look-ups tell another gateway address, or the platform's own again.
+    TellUrl {
+        /// Which; none is the platform's own.
+        url: Option<String>,
+    },
     /// A bot has only so many IDENTIFYs left today.
     IdentifiesLeft {
         /// Whose.

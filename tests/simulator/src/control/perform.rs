@@ -101,6 +101,10 @@ impl Platform {
                 self.recommend_shards(*count);
                 Ok(Outcome::default())
             }
+            Action::TellUrl { url } => {
+                self.tell_url(url.clone());
+                Ok(Outcome::default())
+            }
             Action::IdentifiesLeft { app, remaining } => {
                 let app = self.known(app)?;
                 let a_day = self.config.gateway.identifies_a_day;

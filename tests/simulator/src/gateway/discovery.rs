@@ -9,10 +9,13 @@ use http::{HeaderMap, StatusCode, header::HOST};
 use qqrelay_proto::id::AppId;
 use serde_json::{Value, json};
 
-use crate::app::App;
+use super::fault::SocketFault;
+use crate::app::AppHandle;
 use crate::clock::WallMs;
 use crate::config::Enforcement;
 use crate::error::ApiError;
+use crate::faults::Occasion;
+use crate::journal::Entry;
 use crate::lock;
 use crate::platform::Platform;
 
@@ -54,8 +57,9 @@ pub(crate) async fn gateway(
     State(platform): State<Arc<Platform>>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    look_up(&platform, &headers)?;
-    Ok(Json(json!({"url": url(&platform, &headers)})))
+    let looked_up = look_up(&platform, &headers);
+    note(&platform, "/gateway", &looked_up);
+    looked_up.map(|_| Json(json!({"url": url(&platform, &headers)})))
 }
 
 /// `GET /gateway/bot`.
@@ -63,7 +67,9 @@ pub(crate) async fn gateway_bot(
     State(platform): State<Arc<Platform>>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    let app = look_up(&platform, &headers)?;
+    let looked_up = look_up(&platform, &headers);
+    note(&platform, "/gateway/bot", &looked_up);
+    let app = looked_up?;
     let rules = &platform.config.gateway;
     let left = platform.identifies.left(&app.id, rules.identifies_a_day, platform.now());
     Ok(Json(json!({
@@ -78,8 +84,29 @@ pub(crate) async fn gateway_bot(
     })))
 }
 
-fn look_up(platform: &Platform, headers: &HeaderMap) -> Result<Arc<App>, ApiError> {
+fn note(platform: &Platform, path: &str, looked_up: &Result<AppHandle, ApiError>) {
+    let error = looked_up.as_ref().err();
+    platform.journal.record(Entry::Rest {
+        method: "GET".to_owned(),
+        path: path.to_owned(),
+        app: looked_up.as_ref().ok().map(|app| app.id.clone()),
+        status: error.map_or(StatusCode::OK, |error| error.status).as_u16(),
+        code: error.map(|error| error.code),
+        applied: false,
+        sent: None,
+    });
+}
+
+fn look_up(platform: &Platform, headers: &HeaderMap) -> Result<AppHandle, ApiError> {
     let app = platform.authenticate(headers)?;
+    let occasion = Occasion { app: Some(&app.id), ..Occasion::default() };
+    let here = |fault: &SocketFault| matches!(fault, SocketFault::RefuseLookup { .. });
+    if let Some(SocketFault::RefuseLookup { status, code }) =
+        platform.faults.socket.strike_if(&occasion, here)
+    {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::NOT_FOUND);
+        return Err(ApiError::new(status, code, "look-up failed"));
+    }
     let within = platform.lookups.take(&app.id, platform.now());
     if !within && platform.config.gateway.discovery == Enforcement::Enforced {
         let too_many = StatusCode::TOO_MANY_REQUESTS;
@@ -90,6 +117,9 @@ fn look_up(platform: &Platform, headers: &HeaderMap) -> Result<Arc<App>, ApiErro
 
 /// The address that the caller used, so that it also works from inside a container.
 fn url(platform: &Platform, headers: &HeaderMap) -> String {
+    if let Some(told) = platform.told_url() {
+        return told;
+    }
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = host.map_or_else(|| platform.address().to_string(), str::to_owned);
     format!("ws://{host}/websocket/")

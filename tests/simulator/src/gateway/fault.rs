@@ -9,6 +9,13 @@ use crate::config::Refusal;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SocketFault {
+    /// The look-up of the gateway is refused.
+    RefuseLookup {
+        /// The HTTP status.
+        status: u16,
+        /// The body's `code`.
+        code: u32,
+    },
     /// The upgrade is answered with this HTTP status.
     RefuseUpgrade(u16),
     /// No Hello comes.

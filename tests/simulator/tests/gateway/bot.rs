@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A platform with two bots.
 pub(crate) async fn platform(change: impl FnOnce(&mut Config)) -> Simulator {
-    let mut config = Config::default();
-    config.apps = vec![AppConfig::new(APP, SECRET), AppConfig::new(OTHER_APP, "another secret")];
+    let apps = vec![AppConfig::new(APP, SECRET), AppConfig::new(OTHER_APP, "another secret")];
+    let mut config = Config { apps, ..Config::default() };
     // One after the other, so that a test that expects a close does not wait for it.
     config.gateway.close_delay = Duration::ZERO;
     change(&mut config);

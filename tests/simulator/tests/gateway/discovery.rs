@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use qqrelay_simulator::control::Client;
+use qqrelay_simulator::control::{Arming, Client};
+use qqrelay_simulator::faults::Armed;
+use qqrelay_simulator::gateway::fault::SocketFault;
+use qqrelay_simulator::journal::{Entry, Line};
 use qqrelay_simulator::{Action, Injection};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -200,4 +203,23 @@ async fn the_journal_tells_a_sockets_whole_life_in_order() {
     assert_eq!((&closed["by"], &closed["code"]), (&json!("platform"), &json!(4000)));
     let resumed = lines.as_array().unwrap().iter().find(|line| line["what"] == "resumed").unwrap();
     assert_eq!((&resumed["after"], &resumed["seq"]), (&json!(3), &json!(4)));
+}
+
+#[tokio::test]
+async fn a_look_up_can_fail_or_lead_elsewhere() {
+    let simulator = platform(|_| {}).await;
+    let bot = Bot::new(&simulator).await;
+    let fault = SocketFault::RefuseLookup { status: 404, code: 404 };
+    simulator.perform(&Action::Arm(Arming::Socket(Armed::next(1, fault)))).unwrap();
+    assert_eq!(bot.get("/gateway").await.status(), 404);
+    let tell = async |url: Option<&str>| {
+        simulator.perform(&Action::TellUrl { url: url.map(str::to_owned) }).unwrap();
+        let answer: Value = bot.get("/gateway/bot").await.json().await.unwrap();
+        answer["url"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(tell(Some("ws://127.0.0.1:1/gone")).await, "ws://127.0.0.1:1/gone");
+    assert!(tell(None).await.ends_with("/websocket/"));
+    let looked_up =
+        |line: &Line| matches!(&line.entry, Entry::Rest { status, .. } if *status == 404);
+    assert_eq!(simulator.journal().all().iter().filter(|line| looked_up(line)).count(), 1);
 }
