@@ -104,7 +104,10 @@ where
         let line = Line {
             at: Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::MAX),
             level: *event.metadata().level(),
-            target: target.as_ref().and_then(Json::as_str).unwrap_or(event.metadata().target()),
+            target: target
+                .as_ref()
+                .and_then(Json::as_str)
+                .unwrap_or_else(|| event.metadata().target()),
             message: message.as_ref().and_then(Json::as_str).unwrap_or_default(),
             fields,
             trace: current.and_then(|id| self.trace(&id)),
