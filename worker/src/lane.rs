@@ -87,7 +87,7 @@ impl Lanes {
             let taking = tenure::take(&*self.state, key, &self.owner, self.times);
             let Some((lease, asked)) = stop.run_until_cancelled(taking).await else { return 0 };
             let tenure = Tenure::taken(self.times, asked);
-            tracing::info!(%lane, incarnation = lease.incarnation, "lane taken");
+            tracing::debug!(%lane, incarnation = lease.incarnation, "lane taken");
             let end = tokio::select! {
                 () = tenure.keep(&*self.state, key, &lease) => End::Lost,
                 end = self.work(lane, &tenure, stop) => end,

@@ -5,7 +5,9 @@
 //! What a scope has no room for goes to the dead letters, in order, and is acknowledged only once
 //! it lies there.
 
+mod piece;
 mod track;
+mod twins;
 
 #[cfg(test)]
 mod tests;
@@ -13,87 +15,11 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 
-use qqrelay_proto::id::AppId;
 use qqrelay_runtime::bus::{Position, WorkStream};
 
+pub use self::piece::{Bounds, Cause, Identity, Output, Piece};
 use self::track::{Stage, Track};
-
-/// How much of a lane may be in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
-    /// Pieces that may wait in one scope, without the one in hand.
-    pub scope_pieces: usize,
-    /// Bytes that may wait in one scope; one piece always may.
-    pub scope_bytes: usize,
-    /// Bytes in the whole lane, from which on it takes no more in until some are gone.
-    pub lane_bytes: usize,
-    /// Scopes of the lane that are worked on at once.
-    pub in_hand: usize,
-    /// Arrivals of a stream that may lie above an open one before that is given up as stuck.
-    pub above_floor: u64,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            scope_pieces: 256,
-            scope_bytes: 4 << 20,
-            lane_bytes: 64 << 20,
-            in_hand: 1024,
-            // What comes again at a takeover: 50,000 records took 0.2 s where it was measured.
-            above_floor: 65_536,
-        }
-    }
-}
-
-/// What makes two records the same event.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Identity {
-    /// The bot.
-    pub app: AppId,
-    /// The event.
-    pub id: Box<str>,
-}
-
-/// A piece of work on its way through its scope.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece<K, T> {
-    /// What to acknowledge.
-    pub position: Position,
-    /// The place it belongs to; order holds within it.
-    pub scope: K,
-    /// What makes two records the same piece of work. Commands have none here, for the bus stores a
-    /// command once.
-    pub identity: Option<Identity>,
-    /// Room it takes.
-    pub bytes: usize,
-    /// What to do.
-    pub work: T,
-}
-
-/// What the driver is to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output<K, T> {
-    /// Start this piece; nothing else of its scope is in hand.
-    Start(Piece<K, T>),
-    /// Stop this piece, which holds the floor, dead-letter it as stuck and say it is finished.
-    Stop(Position),
-    /// Write it to the dead letters, in the order of these outputs, and say it is finished.
-    DeadLetter(Piece<K, T>, Cause),
-    /// It is finished: write its done mark if it has an identity, then say it is settled.
-    Settle(Position, Option<Identity>),
-    /// Acknowledge it.
-    Ack(Position),
-}
-
-/// Why the machine gives a piece up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// Its scope had no room.
-    Overflow,
-    /// It held the floor for too long.
-    Stuck,
-}
+use self::twins::{Joined, Twins};
 
 /// Whether pieces are taken in and started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,23 +42,6 @@ impl<K, T> Default for Queue<K, T> {
     }
 }
 
-/// An open piece that has an identity, and other records of the same event.
-///
-/// It is kept until its done mark stands: a record of the event that comes before then is not
-/// recognised by anything else.
-#[derive(Debug)]
-struct Leader {
-    position: Position,
-    progress: Progress,
-    twins: Vec<Position>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    Open,
-    Over,
-}
-
 /// What the machine keeps of a piece that has left its queue and is not over.
 #[derive(Debug)]
 struct Away<K> {
@@ -151,9 +60,7 @@ pub struct Scopes<K, T> {
     /// Scopes that have work and nothing in hand, the longest waiting first.
     ready: VecDeque<K>,
     away: HashMap<Position, Away<K>>,
-    leaders: HashMap<Identity, Leader>,
-    /// The identity of each leader.
-    identities: HashMap<Position, Identity>,
+    twins: Twins,
     tracks: BTreeMap<WorkStream, Track>,
     in_hand: usize,
     waiting: usize,
@@ -171,8 +78,7 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
             queues: HashMap::new(),
             ready: VecDeque::new(),
             away: HashMap::new(),
-            leaders: HashMap::new(),
-            identities: HashMap::new(),
+            twins: Twins::default(),
             tracks: BTreeMap::new(),
             in_hand: 0,
             waiting: 0,
@@ -195,7 +101,7 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
     /// Whether a delivery of this position needs a look at its done mark.
     #[must_use]
     pub fn is_new(&self, position: Position, delivered: u32) -> bool {
-        delivered <= 1 && self.stage(position).is_none()
+        delivered <= 1 && !self.is_open(position)
     }
 
     /// A piece was delivered, for the `delivered`th time by this feed.
@@ -204,18 +110,16 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
     /// and its acknowledgement was lost.
     pub fn arrive(&mut self, piece: Piece<K, T>, delivered: u32) {
         let position = piece.position;
-        if self.intake == Intake::Draining || self.stage(position).is_some() {
+        if self.intake == Intake::Draining || self.is_open(position) {
             return;
         }
         if delivered > 1 {
             self.outputs.push_back(Output::Ack(position));
             return;
         }
-        if let Some(leader) = piece.identity.as_ref().and_then(|id| self.leaders.get_mut(id)) {
-            leader.twins.push(position);
-            let progress = leader.progress;
+        if let Some(joined) = self.twins.join(position, piece.identity.as_ref()) {
             self.track(position.stream).open(position.number, Stage::Twin);
-            if progress == Progress::Over {
+            if joined == Joined::Over {
                 self.settle(position, piece.identity);
             }
         } else if self.has_room(&piece) {
@@ -230,7 +134,8 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
 
     /// A delivered piece has its done mark: another holder of the lane finished it.
     pub fn arrive_finished(&mut self, position: Position) {
-        if self.intake == Intake::Open && self.stage(position).is_none() {
+        if self.intake == Intake::Open && !self.is_open(position) {
+            self.track(position.stream).close(position.number);
             self.track(position.stream).pass();
             self.outputs.push_back(Output::Ack(position));
             self.pump();
@@ -246,11 +151,8 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
         let away = self.away.remove(&position).expect("only a piece that left its queue is over");
         self.bytes -= away.bytes;
         self.settle(position, away.identity.clone());
-        if let Some(leader) = away.identity.as_ref().and_then(|id| self.leaders.get_mut(id)) {
-            leader.progress = Progress::Over;
-            for twin in leader.twins.clone() {
-                self.settle(twin, away.identity.clone());
-            }
+        for twin in self.twins.over(position) {
+            self.settle(twin, away.identity.clone());
         }
         if let Some(scope) = away.scope {
             self.in_hand -= 1;
@@ -268,7 +170,7 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
         assert_eq!(self.intake, Intake::Draining, "only a draining lane gives work back");
         let away = self.away.remove(&position).expect("only a started piece is abandoned");
         self.bytes -= away.bytes;
-        self.forget(position, away.identity);
+        self.forget(position);
         if away.scope.is_some() {
             self.in_hand -= 1;
         }
@@ -308,7 +210,7 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
         for piece in forgotten {
             self.waiting -= 1;
             self.bytes -= piece.bytes;
-            self.forget(piece.position, piece.identity);
+            self.forget(piece.position);
         }
     }
 
@@ -318,10 +220,10 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
         self.reopened();
     }
 
-    /// Whether nothing is in hand, on its way to the dead letters, or unsettled.
+    /// Whether nothing is in hand, on its way to the dead letters, or about to be settled.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.waiting == 0 && self.tracks.values().all(Track::is_empty)
+        self.waiting == 0 && self.tracks.values().all(Track::is_idle)
     }
 
     /// Pieces that wait, over all scopes.
@@ -357,7 +259,7 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
     fn enqueue(&mut self, piece: Piece<K, T>) {
         self.waiting += 1;
         self.bytes += piece.bytes;
-        self.lead(&piece);
+        self.twins.lead(&piece.identity, piece.position);
         let queue = self.queues.entry(piece.scope.clone()).or_default();
         if queue.in_hand.is_none() && queue.waiting.is_empty() {
             self.ready.push_back(piece.scope.clone());
@@ -366,20 +268,10 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
         queue.waiting.push_back(piece);
     }
 
-    /// From now on other records of the same event are twins of this one.
-    fn lead(&mut self, piece: &Piece<K, T>) {
-        if let Some(id) = &piece.identity {
-            let (position, progress) = (piece.position, Progress::Open);
-            let leader = Leader { position, progress, twins: Vec::new() };
-            self.leaders.insert(id.clone(), leader);
-            self.identities.insert(position, id.clone());
-        }
-    }
-
     /// Sends a piece that is in no queue to the dead letters.
     fn leave(&mut self, piece: Piece<K, T>, cause: Cause) {
         self.bytes += piece.bytes;
-        self.lead(&piece);
+        self.twins.lead(&piece.identity, piece.position);
         let (identity, bytes) = (piece.identity.clone(), piece.bytes);
         self.away.insert(piece.position, Away { scope: None, identity, bytes });
         self.outputs.push_back(Output::DeadLetter(piece, cause));
@@ -390,14 +282,11 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
         self.outputs.push_back(Output::Settle(position, identity));
     }
 
-    /// Drops a piece, and other records of the same event, that come again.
-    fn forget(&mut self, position: Position, identity: Option<Identity>) {
-        self.track(position.stream).close(position.number);
-        self.identities.remove(&position);
-        for twin in
-            identity.and_then(|id| self.leaders.remove(&id)).into_iter().flat_map(|l| l.twins)
-        {
-            self.track(twin.stream).close(twin.number);
+    /// Drops a piece, and other records of the same event. They come again, and until then nothing
+    /// above them is acknowledged without a mark.
+    fn forget(&mut self, position: Position) {
+        for gone in self.twins.forget(position).into_iter().chain([position]) {
+            self.track(gone.stream).advance(gone.number, Stage::Expected);
         }
     }
 
@@ -419,9 +308,7 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
     }
 
     fn acknowledge(&mut self, position: Position) {
-        if let Some(id) = self.identities.remove(&position) {
-            self.leaders.remove(&id);
-        }
+        self.twins.forget(position);
         self.outputs.push_back(Output::Ack(position));
     }
 
@@ -470,12 +357,13 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
             }
             // A twin is over when its leader is.
             Stage::Twin => {
-                let leads = |leader: &&Leader| leader.twins.contains(&position);
-                let leader = self.leaders.values().find(leads).map(|leader| leader.position);
+                let leader = self.twins.leader_of(position);
                 if let Some((leader, stage)) = leader.and_then(|at| Some((at, self.stage(at)?))) {
                     self.give_up(leader, stage);
                 }
             }
+            // It was kept for no longer, or the feed will give it yet.
+            Stage::Expected => self.track(position.stream).close(position.number),
             Stage::InHand { asked: true } | Stage::Leaving | Stage::Finished | Stage::Unmarked => {}
         }
     }
@@ -500,6 +388,10 @@ impl<K: Clone + Eq + Hash, T> Scopes<K, T> {
             self.ready.retain(|ready| *ready != scope);
         }
         piece
+    }
+
+    fn is_open(&self, position: Position) -> bool {
+        self.stage(position).is_some_and(|stage| stage != Stage::Expected)
     }
 
     fn stage(&self, position: Position) -> Option<Stage> {

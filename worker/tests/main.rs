@@ -1,6 +1,7 @@
 //! The worker whole, on the embedded bus and state, against a small platform on loopback.
 
 mod suite {
+    mod breaks;
     mod commands;
     mod echo;
     mod handlers;

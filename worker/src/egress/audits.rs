@@ -12,8 +12,6 @@ use qqrelay_proto::id::AppId;
 use qqrelay_proto::outcome::Outcome;
 use tokio::time::Instant;
 
-use super::journal::Entry;
-
 /// How long a verdict is waited for: people look at these messages.
 pub(super) const PATIENCE: Duration = Duration::from_secs(6 * 60 * 60);
 
@@ -34,9 +32,9 @@ pub(super) struct AuditKey {
     pub(super) id: Option<String>,
 }
 
-struct Pending {
+struct Pending<E> {
     key: AuditKey,
-    entry: Entry,
+    entry: E,
     until: Instant,
 }
 
@@ -46,22 +44,27 @@ struct Early {
     until: Instant,
 }
 
-#[derive(Default)]
-struct Inner {
-    pending: VecDeque<Pending>,
+struct Inner<E> {
+    pending: VecDeque<Pending<E>>,
     early: VecDeque<Early>,
 }
 
-/// All audits of a worker.
-#[derive(Default)]
-pub(super) struct Audits {
-    inner: Mutex<Inner>,
+/// All audits of a worker; `E` is what to write a verdict with.
+pub(super) struct Audits<E> {
+    inner: Mutex<Inner<E>>,
 }
 
-impl Audits {
+impl<E> Default for Audits<E> {
+    fn default() -> Self {
+        let (pending, early) = (VecDeque::new(), VecDeque::new());
+        Self { inner: Mutex::new(Inner { pending, early }) }
+    }
+}
+
+impl<E> Audits<E> {
     /// Waits for a verdict from now on. Gives what can be said at once: a verdict that came
     /// before, or the message that waited longest and makes room.
-    pub(super) fn expect(&self, key: AuditKey, entry: Entry) -> Option<(Entry, Outcome)> {
+    pub(super) fn expect(&self, key: AuditKey, entry: E) -> Option<(E, Outcome)> {
         let (now, mut inner) = (Instant::now(), self.lock());
         inner.early.retain(|early| early.until > now);
         let early = inner.early.iter().position(|early| early.key == key && key.id.is_some());
@@ -75,7 +78,7 @@ impl Audits {
     }
 
     /// A verdict came. Gives the message it is about; one that nobody waits for is remembered.
-    pub(super) fn verdict(&self, key: AuditKey, verdict: &Outcome) -> Option<Entry> {
+    pub(super) fn verdict(&self, key: AuditKey, verdict: &Outcome) -> Option<E> {
         let (now, mut inner) = (Instant::now(), self.lock());
         if let Some(at) = inner.pending.iter().position(|pending| pending.key == key) {
             return inner.pending.remove(at).map(|pending| pending.entry);
@@ -88,14 +91,61 @@ impl Audits {
     }
 
     /// The next message that has waited too long.
-    pub(super) fn overdue(&self) -> Option<Entry> {
+    pub(super) fn overdue(&self) -> Option<E> {
         let (now, mut inner) = (Instant::now(), self.lock());
         let overdue = inner.pending.front().is_some_and(|pending| pending.until <= now);
         if overdue { inner.pending.pop_front().map(|pending| pending.entry) } else { None }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner<E>> {
         // A panic elsewhere leaves whole entries behind.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::advance;
+
+    fn key(id: &str) -> AuditKey {
+        AuditKey { app: "102".into(), id: Some(id.into()) }
+    }
+
+    const PASS: Outcome = Outcome::AuditPass { message_id: None };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_verdict_finds_its_message_once() {
+        let audits = Audits::default();
+        assert_eq!(audits.expect(key("a"), 1), None);
+        assert_eq!(audits.expect(key("b"), 2), None);
+        assert_eq!(audits.verdict(key("b"), &PASS), Some(2));
+        assert_eq!(audits.verdict(key("b"), &PASS), None);
+        let another_bots = AuditKey { app: "103".into(), ..key("a") };
+        assert_eq!(audits.verdict(another_bots, &PASS), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_verdict_is_remembered_for_an_answer_on_its_way() {
+        let audits = Audits::default();
+        assert_eq!(audits.verdict(key("a"), &PASS), None);
+        assert_eq!(audits.expect(key("a"), 1), Some((1, PASS)));
+        assert_eq!(audits.verdict(key("b"), &PASS), None);
+        advance(EARLY_FOR).await;
+        assert_eq!(audits.expect(key("b"), 2), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_too_long_or_finds_no_room_will_never_be_known() {
+        let audits = Audits::default();
+        audits.expect(key("a"), 0);
+        advance(PATIENCE - EARLY_FOR).await;
+        assert_eq!(audits.overdue(), None);
+        for number in 1..PENDING_MAX {
+            audits.expect(AuditKey { app: "102".into(), id: None }, number);
+        }
+        assert_eq!(audits.expect(key("last"), PENDING_MAX), Some((0, Outcome::AuditUnknown)));
+        advance(PATIENCE).await;
+        assert_eq!(audits.overdue(), Some(1));
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use qqrelay_proto::command::Command;
+use qqrelay_proto::command::{Action, Command};
 use qqrelay_proto::id::AppId;
 use qqrelay_proto::outcome::Outcome;
 use qqrelay_proto::reply::{PUSH_WINDOW, Until};
@@ -68,6 +68,9 @@ impl Closed {
                 return Some(shut.refusal("for this bot"));
             }
             inner.bots.remove(&command.app);
+        }
+        if !matches!(command.action, Action::Send { .. }) {
+            return None; // a place is closed to messages
         }
         let place = ScopeSubject::new(&command.app, &command.place());
         let shut = inner.places.get(&place)?;
@@ -147,6 +150,9 @@ mod tests {
         let refused = |place| closed.refusal(&to("102", place), NOW).is_some();
         assert!(refused("A"));
         assert!(!refused("B"));
+        let action = Action::Acknowledge { interaction: "i".into(), code: 0 };
+        let pressed = Command { action, ..to("102", "A") };
+        assert_eq!(closed.refusal(&pressed, NOW), None, "a spinner is no message");
         closed.heard_from(&ScopeSubject::new(&"102".into(), &Scope::new(Scene::Group, "A")));
         assert!(!refused("A"));
     }

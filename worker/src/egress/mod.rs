@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::audits::{AuditKey, Audits};
 use self::closed::Closed;
-use self::journal::Journal;
+use self::journal::{Entry, Journal};
 use self::limiter::Limiter;
 use self::pursuit::{Found, Pursuit};
 use self::rights::Rights;
@@ -82,7 +82,7 @@ pub struct Egress {
     limiter: Limiter,
     rights: Rights,
     closed: Closed,
-    audits: Audits,
+    audits: Audits<Entry>,
     budgets: Mutex<HashMap<AppId, RetryBudget>>,
 }
 

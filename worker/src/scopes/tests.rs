@@ -250,6 +250,24 @@ fn after_a_reopening_what_waited_comes_again_and_what_is_in_hand_is_recognised()
 }
 
 #[test]
+fn what_comes_again_holds_the_floor_until_it_has() {
+    let mut machine = Machine::new(SMALL);
+    for (number, scope) in [(1, 7), (2, 7), (3, 8)] {
+        machine.arrive(piece(at(number), scope), 1);
+    }
+    machine.finished(at(3));
+    machine.reopened();
+    assert!(machine.unmarked(at(3)));
+    machine.finished(at(1));
+    machine.settled(at(1));
+    check(&mut machine, &["start 1", "start 3", "settle 3", "settle 1", "ack 1"]);
+    machine.arrive(piece(at(2), 7), 1);
+    machine.finished(at(2));
+    machine.settled(at(2));
+    check(&mut machine, &["start 2", "settle 2", "ack 2", "ack 3"]);
+}
+
+#[test]
 fn a_draining_lane_finishes_what_is_in_hand_and_starts_nothing() {
     let mut machine = Machine::new(SMALL);
     machine.arrive(piece(at(1), 7), 1);
@@ -394,6 +412,7 @@ proptest! {
                 }
                 Op::Reopen => {
                     machine.reopened();
+                    seen.obey(&mut machine);
                     for piece in seen.delivered.clone() {
                         if !seen.acked.contains(&piece.position.number) {
                             machine.arrive(piece, 1);

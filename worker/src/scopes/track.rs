@@ -24,6 +24,8 @@ pub(super) enum Stage {
     Finished,
     /// Finished, and its done mark could not be written.
     Unmarked,
+    /// Forgotten, because it comes again.
+    Expected,
 }
 
 #[derive(Debug)]
@@ -86,7 +88,9 @@ impl Track {
         self.open.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty()
+    /// Whether nothing is left to be done or settled that can be now.
+    pub(super) fn is_idle(&self) -> bool {
+        let idle = |open: &Open| matches!(open.stage, Stage::Unmarked | Stage::Expected);
+        self.open.values().all(idle)
     }
 }

@@ -3,8 +3,9 @@
 use qqrelay_proto::command::{Command, CommandError, CommandId};
 use qqrelay_proto::subject::ScopeSubject;
 use serde::Deserialize;
+use tracing::Instrument;
 
-use super::{Assignment, Past, Workshop};
+use super::{Assignment, Past, Workshop, trace};
 use crate::dead_letter::Reason;
 use crate::duty::{Duty, Leave};
 
@@ -17,7 +18,9 @@ pub(super) async fn run(
     let payload = &assignment.stored.record.payload;
     match Command::read(payload, shop.settings.text_chars_max) {
         Ok(command) if ScopeSubject::new(&command.app, &command.place()) == assignment.place => {
-            shop.egress.run(&command, assignment.past, duty).await?;
+            let parent = command.traceparent.as_deref();
+            let span = trace::command(assignment, command.id.as_str(), parent);
+            shop.egress.run(&command, assignment.past, duty).instrument(span).await?;
         }
         // Another place's queue has its order and its limits: this lane must not touch it.
         Ok(command) => {

@@ -11,7 +11,7 @@ use qqrelay_proto::id::AppId;
 use qqrelay_proto::outcome::Outcome;
 use tracing::Instrument;
 
-use super::{Assignment, Past, Workshop};
+use super::{Assignment, Past, Workshop, trace};
 use crate::dead_letter::Reason;
 use crate::duty::{Duty, Leave};
 use crate::handler::{Acknowledges, Context, Handler, HandlerError, REPLIES_MAX, Reply, Right};
@@ -29,10 +29,9 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// The longest wait after an error of the handler's.
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
 
-/// Interactions whose sender sees a spinner until somebody answers "done", and nothing else.
-///
-/// Source: PLATFORM.md, "interactions".
-const ACKNOWLEDGED: [i64; 2] = [11, 12];
+/// Interactions whose sender sees a spinner until somebody answers "done", and waits for nothing
+/// else. Others want an answer with something in it.
+const ACKNOWLEDGED: [&str; 2] = ["button", "menu"];
 
 /// The name under which the worker's own acknowledgements have their ids.
 const ACKNOWLEDGER: &str = "ack";
@@ -66,7 +65,8 @@ pub(super) async fn handle(
     let Some(replies) = handling.replies().await? else { return Ok(()) };
     for (number, reply) in replies.into_iter().enumerate() {
         let number = u32::try_from(number).expect("REPLIES_MAX bounds it");
-        handling.send(number, reply).await?;
+        let span = tracing::info_span!("reply", number);
+        handling.send(number, reply).instrument(span).await?;
     }
     shop.metrics.answered(event.received, shop.clock.now());
     Ok(())
@@ -79,7 +79,7 @@ pub(super) async fn acknowledge(shop: &Workshop, assignment: &Assignment, duty: 
         shop.handler.as_ref().is_some_and(|handler| handler.acknowledges() == Acknowledges::Worker);
     let Some(event) = read(assignment).ok().filter(|_| wanted) else { return };
     let Some(interaction) = event.interaction.as_ref().filter(|interaction| {
-        interaction.interaction_type.is_some_and(|number| ACKNOWLEDGED.contains(&number))
+        interaction.name.as_deref().is_some_and(|name| ACKNOWLEDGED.contains(&name))
     }) else {
         return;
     };
@@ -89,7 +89,7 @@ pub(super) async fn acknowledge(shop: &Workshop, assignment: &Assignment, duty: 
         &event,
         Action::Acknowledge { interaction: id.as_str().to_owned(), code: 0 },
     );
-    command.traceparent = assignment.stored.record.headers.trace_parent.as_deref().map(Into::into);
+    command.traceparent = trace::onward(assignment);
     // Whoever takes the lane acknowledges again; the platform takes that as it is meant.
     let _ = shop.egress.run(&command, assignment.past, duty).await;
 }
@@ -129,8 +129,6 @@ impl Handling<'_> {
             };
             errors += 1;
             tracing::warn!(
-                app = %self.event.app,
-                scope = %self.event.place(),
                 event = %self.event.id,
                 handler = self.handler.name(),
                 error = &error as &dyn Error,
@@ -166,7 +164,7 @@ impl Handling<'_> {
         let context = Context {
             json: self.assignment.stored.record.payload.clone(),
             failures,
-            trace_parent: self.shop.trace_parent(self.assignment),
+            trace_parent: trace::onward(self.assignment),
         };
         let began = Instant::now();
         let span = tracing::info_span!("handle", handler = self.handler.name());
@@ -220,7 +218,7 @@ impl Handling<'_> {
         let Reply { content, quote, right } = reply;
         let id = CommandId::of_handler(&self.event.id, self.handler.name(), number);
         let mut command = command(id, self.event, Action::Send { content, quote });
-        command.traceparent = self.shop.trace_parent(self.assignment);
+        command.traceparent = trace::onward(self.assignment);
         let past = self.assignment.past;
         match (right, &self.event.reply) {
             (Right::Push, _) => {}

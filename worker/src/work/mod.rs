@@ -7,6 +7,7 @@ mod command;
 mod event;
 mod persist;
 mod solitude;
+mod trace;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use qqrelay_runtime::state::State;
 use qqrelay_runtime::store::Clock;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 pub use self::persist::persist;
 pub use self::solitude::Solitude;
@@ -74,7 +76,10 @@ impl Workshop {
     pub async fn run(&self, assignment: &Assignment, duty: &Duty) -> Result<(), Leave> {
         let work = async {
             match assignment.task {
-                Task::Event { .. } => event::handle(self, assignment, duty).await,
+                Task::Event { .. } => {
+                    let span = trace::event(assignment);
+                    event::handle(self, assignment, duty).instrument(span).await
+                }
                 Task::Command { .. } => command::run(self, assignment, duty).await,
             }
         };
@@ -113,10 +118,6 @@ impl Workshop {
     fn jittered(&self, first: Duration, longest: Duration, errors: u32) -> Duration {
         let doubled = first.saturating_mul(1 << errors.saturating_sub(1).min(16)).min(longest);
         doubled.mul_f64(0.8 + 0.4 * random::share())
-    }
-
-    fn trace_parent(&self, assignment: &Assignment) -> Option<String> {
-        assignment.stored.record.headers.trace_parent.as_deref().map(Into::into)
     }
 }
 

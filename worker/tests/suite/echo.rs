@@ -65,7 +65,7 @@ async fn a_reply_that_is_too_late_expires_and_nothing_is_sent() {
 }
 
 /// Answers with as many messages as the text says.
-struct Many;
+pub(crate) struct Many;
 
 #[async_trait]
 impl Handler for Many {

@@ -166,10 +166,11 @@ async fn a_suspected_event_runs_alone_and_then_the_others_go_on() {
     assert_eq!(worker.stop().await, Drained::Clean);
 }
 
-/// Sees who runs beside the suspect.
+/// Sees who runs beside the suspect, which takes its time.
 #[derive(Default)]
 struct Watching {
-    running: AtomicUsize,
+    others: AtomicUsize,
+    suspects: AtomicUsize,
     beside_suspect: AtomicUsize,
 }
 
@@ -181,15 +182,14 @@ impl Handler for Watching {
 
     async fn handle(&self, event: &Event<'_>, _: &Context) -> Result<Vec<Reply>, HandlerError> {
         let suspect = event.message.as_ref().and_then(|m| m.text.as_deref()) == Some("suspect");
-        let running = self.running.fetch_add(1, Ordering::SeqCst);
-        for _ in 0..50 {
-            tokio::task::yield_now().await;
-        }
+        let (own, foreign) =
+            if suspect { (&self.suspects, &self.others) } else { (&self.others, &self.suspects) };
+        own.fetch_add(1, Ordering::SeqCst);
+        self.beside_suspect.fetch_add(foreign.load(Ordering::SeqCst), Ordering::SeqCst);
         if suspect {
-            let beside = running.max(self.running.load(Ordering::SeqCst) - 1);
-            self.beside_suspect.store(beside, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        self.running.fetch_sub(1, Ordering::SeqCst);
+        own.fetch_sub(1, Ordering::SeqCst);
         Ok(vec![Reply::text("seen")])
     }
 }

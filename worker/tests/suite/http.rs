@@ -86,6 +86,7 @@ async fn an_event_is_posted_signed_and_the_answer_is_sent() {
         (Some(&*event), Some("ping"))
     );
     assert_eq!(headers["webhook-id"], event.as_str());
+    assert_eq!(headers["traceparent"], super::world::TRACE);
     let timestamp = headers["webhook-timestamp"].to_str().expect("digits");
     let age = now().0 / 1000 - timestamp.parse::<u64>().expect("digits");
     assert!(age < 60);

@@ -27,11 +27,11 @@ pub(crate) struct Outage {
 }
 
 impl Outage {
-    fn of(inner: &Arc<Embedded>) -> Arc<Self> {
+    pub(crate) fn of(inner: &Arc<Embedded>) -> Arc<Self> {
         Arc::new(Self { inner: Arc::clone(inner), down: AtomicBool::new(false) })
     }
 
-    fn set(&self, down: bool) {
+    pub(crate) fn set(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
     }
 }
@@ -122,5 +122,22 @@ async fn a_worker_without_a_state_waits_and_begins_when_it_is_there() {
     assert!(world.platform.received().is_empty());
     outage.set(false);
     assert_eq!(world.platform.wait_for(1).await[0].text(), "ping");
+    assert_eq!(worker.stop().await, Drained::Clean);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_state_no_more_replies_go_out_than_the_platform_takes() {
+    let mut world = World::new().await;
+    let outage = Outage::of(&world.state);
+    world.outage = Some(Arc::clone(&outage));
+    let worker = world.worker(Some(Arc::new(super::echo::Many)));
+    world.says(Scene::Group, "G1", "1").await;
+    world.platform.wait_for(1).await;
+    outage.set(true);
+    let event = world.says(Scene::Group, "G1", "6").await;
+    let id = super::world::reply_id(&event, "many", 5);
+    let outcome = world.outcome(&super::world::group("G1"), &id).await;
+    assert_eq!(outcome.label(), "rejected");
+    assert_eq!(world.platform.received().len(), 6);
     assert_eq!(worker.stop().await, Drained::Clean);
 }

@@ -32,10 +32,14 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::breaks::Cuts;
 use super::outage::Outage;
 use super::platform::{PATIENCE, Platform};
 
 pub(crate) const APP: &str = "102000001";
+
+/// The trace that every event comes with.
+pub(crate) const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// One installation.
 pub(crate) struct World {
@@ -44,6 +48,8 @@ pub(crate) struct World {
     pub(crate) state: Arc<Embedded>,
     /// What workers see of the state, where a test takes it away.
     pub(crate) outage: Option<Arc<Outage>>,
+    /// What workers see of the bus, where a test cuts it.
+    pub(crate) cuts: Option<Arc<Cuts>>,
     pub(crate) platform: Platform,
     pub(crate) config: Config,
     pub(crate) presence: Arc<dyn Presence>,
@@ -89,6 +95,7 @@ impl World {
             bus,
             state,
             outage: None,
+            cuts: None,
             platform,
             config,
             presence,
@@ -109,7 +116,10 @@ impl World {
         let registry = Registry::new();
         let parts = Parts {
             config: Arc::new(self.config.clone()),
-            bus: Arc::new(self.bus.clone()),
+            bus: match &self.cuts {
+                Some(cuts) => Arc::clone(cuts) as Arc<dyn Bus>,
+                None => Arc::new(self.bus.clone()),
+            },
             state: match &self.outage {
                 Some(outage) => Arc::clone(outage) as Arc<dyn State>,
                 None => Arc::clone(&self.state) as Arc<dyn State>,
@@ -156,7 +166,8 @@ impl World {
         self.frames += 1;
         let envelope = format!("{t}:{}", self.frames);
         let frame = json!({ "op": 0, "s": self.frames, "t": t, "id": envelope, "d": d });
-        let (record, id) = record(&frame.to_string());
+        let (mut record, id) = record(&frame.to_string());
+        record.headers.trace_parent = Some(TRACE.into());
         self.write(record.clone()).await;
         self.records.insert(id.clone(), record);
         id
