@@ -11,12 +11,12 @@ use qqrelay_proto::id::OwnerId;
 use qqrelay_proto::time::UnixMs;
 use qqrelay_runtime::bus::embedded::{Bound, EmbeddedBus, Limits};
 use qqrelay_runtime::bus::{Bus, Layout};
-use qqrelay_runtime::config::Config;
-use qqrelay_runtime::random;
+use qqrelay_runtime::config::{self, Config};
 use qqrelay_runtime::rest::{self, Endpoints, Pool, Sharing};
 use qqrelay_runtime::state::State;
 use qqrelay_runtime::state::embedded::Embedded;
 use qqrelay_runtime::store::{Clock, Store};
+use qqrelay_runtime::telemetry::{self, Speaker, Stream, Telemetry};
 use qqrelay_worker::app::Worker;
 use qqrelay_worker::presence::Presence;
 
@@ -41,12 +41,13 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    /// Opens the file and builds everything on it. Nothing is sent yet.
+    /// Opens the file and builds everything on it, for a process called `owner`. Nothing is sent
+    /// yet.
     ///
     /// # Errors
     ///
     /// The file is not to be had, or the process cannot make calls.
-    pub(crate) async fn open(config: Config) -> Result<Self, Failure> {
+    pub(crate) async fn open(config: Config, owner: OwnerId) -> Result<Self, Failure> {
         let config = Arc::new(config);
         let layout = Layout { partitions: config.log.partitions, window: config.log.window };
         let path = config.embedded.path.clone();
@@ -55,7 +56,7 @@ impl Base {
         let bus = bus.map_err(Failure::unavailable)?;
         let state = Embedded::new(store.clone()).await.map_err(Failure::unavailable)?;
         let state: Arc<dyn State> = Arc::new(state);
-        let (registry, owner) = (Registry::new(), OwnerId::from(random::id()));
+        let registry = Registry::new();
         let enabled = config.bots.iter().filter(|bot| bot.enabled);
         let pool = Pool::new(
             Endpoints::of(&config.platform),
@@ -130,6 +131,17 @@ async fn open_store(path: PathBuf, layout: Layout) -> Result<Store, Failure> {
 fn limits(config: &Config) -> Limits {
     let events = Bound { max_age: config.log.max_age, max_bytes: config.log.max_bytes };
     Limits { events, ..Limits::default() }
+}
+
+/// Logs of a command that has something else to say: warnings only, on standard error.
+///
+/// # Errors
+///
+/// They are set up already.
+pub(crate) fn logging(role: &'static str) -> Result<Telemetry, Failure> {
+    let settings = config::Telemetry { log: "warn".to_owned(), ..config::Telemetry::default() };
+    let speaker = Speaker { role, instance: role.to_owned() };
+    Ok(telemetry::init(&settings, &speaker, Stream::Stderr)?)
 }
 
 /// The wall clock.

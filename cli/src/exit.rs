@@ -19,7 +19,7 @@ pub(crate) enum Failure {
 }
 
 /// What a subcommand gives back.
-pub type Outcome = Result<(), Failure>;
+pub(crate) type Outcome = Result<(), Failure>;
 
 impl Failure {
     /// As in `sysexits.h` where there is such a code; clap takes 2 for a wrong command line.

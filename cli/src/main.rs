@@ -37,9 +37,9 @@ fn run(command: Command) -> Outcome {
         }
         Command::Man { dir } => generate::man(dir.as_deref()),
         Command::Demo(args) => with_runtime(demo::run(args)),
-        Command::Standalone(args) => process::run(&args, process::Roles::BOTH),
-        Command::Gateway(args) => process::run(&args, process::Roles::GATEWAY),
-        Command::Worker(args) => process::run(&args, process::Roles::WORKER),
+        Command::Standalone(args) => process::run(&args, process::Roles::Both),
+        Command::Gateway(args) => process::run(&args, process::Roles::Gateway),
+        Command::Worker(args) => process::run(&args, process::Roles::Worker),
         Command::Simulate(args) => with_runtime(simulate::run(args)),
         Command::Tail(args) => with_runtime(tail::run(&args)),
         Command::Send(args) => with_runtime(send::run(*args)),
@@ -48,7 +48,6 @@ fn run(command: Command) -> Outcome {
 }
 
 fn with_runtime(work: impl Future<Output = Outcome>) -> Outcome {
-    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::unavailable)?;
     runtime.block_on(work)
 }

@@ -124,7 +124,8 @@ pub(crate) async fn shards(args: &Shards) -> Outcome {
     Ok(())
 }
 
-fn rows(shards: &[serde_json::Value]) -> Vec<Vec<String>> {
+/// Shards as rows of a table, for people.
+pub(crate) fn rows(shards: &[serde_json::Value]) -> Vec<Vec<String>> {
     const COLUMNS: [(&str, &str); 9] = [
         ("BOT", "app"),
         ("SHARD", "shard"),

@@ -3,9 +3,11 @@
 use anyhow::{Context, anyhow};
 use qqrelay_runtime::shutdown;
 use qqrelay_simulator::journal::JournalConfig;
+use qqrelay_simulator::scenario::Scenario;
 use qqrelay_simulator::{AppConfig, Config, Simulator};
 
 use crate::args::Simulate;
+use crate::base::logging;
 use crate::exit::{Failure, Outcome};
 use crate::out;
 
@@ -15,6 +17,7 @@ use crate::out;
 ///
 /// It cannot listen, or what it was told makes no sense.
 pub(crate) async fn run(args: Simulate) -> Outcome {
+    let _telemetry = logging("simulate")?;
     let stop = shutdown::listen().context("signals")?;
     let platform = Simulator::start(config(&args)?).await.map_err(Failure::unavailable)?;
     out::line(platform.base_url());
@@ -32,9 +35,14 @@ fn config(args: &Simulate) -> Result<Config, Failure> {
         shards: args.shards,
         seed: args.seed,
         journal,
+        scenario: args.scenario.as_deref().map(Scenario::read).transpose()?,
         ..Config::default()
     };
-    Ok(if args.strict { config.strict() } else { config })
+    let config = if args.strict { config.strict() } else { config };
+    Ok(match args.flood {
+        Some(rate) => config.flooded(rate.into()),
+        None => config,
+    })
 }
 
 fn bot(app: &str) -> Result<AppConfig, Failure> {

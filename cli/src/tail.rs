@@ -31,10 +31,10 @@ pub(crate) async fn run(args: &Tail) -> Outcome {
     let mut answer = process.get(local_api::TAIL, &query).await?.bytes_stream();
     let (mut rest, mut left) = (Vec::new(), args.count);
     while left != Some(0) {
-        let Some(chunk) = answer.next().await else {
+        let Some(Ok(chunk)) = answer.next().await else {
             return Err(Failure::unavailable(anyhow::anyhow!("the process has ended")));
         };
-        rest.extend_from_slice(&chunk?);
+        rest.extend_from_slice(&chunk);
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = rest.drain(..=end).collect();
             if left == Some(0) {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use qqrelay_proto::id::AppId;
 use qqrelay_runtime::config::{self, Config, Count, HandlerName, ProfileName, Secret};
+use qqrelay_runtime::random;
 use qqrelay_simulator::journal::JournalConfig;
 use qqrelay_simulator::{AppConfig, Config as PlatformConfig, Simulator};
 use qqrelay_worker::presence::Sessions;
@@ -23,7 +24,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Demo;
-use crate::base::Base;
+use crate::base::{Base, logging};
 use crate::exit::{Failure, Outcome};
 use crate::out;
 
@@ -49,10 +50,11 @@ struct Folder {
 /// # Errors
 ///
 /// It could not run, or something was lost.
-pub async fn run(args: Demo) -> Outcome {
+pub(crate) async fn run(args: Demo) -> Outcome {
+    let telemetry = logging("demo")?;
     let folder = folder(args.keep.clone())?;
     let platform = start_platform(&args, &folder).await?;
-    let base = Base::open(relay_config(&platform, &args, &folder)).await?;
+    let base = Base::open(relay_config(&platform, &args, &folder), random::id().into()).await?;
     let stop = CancellationToken::new();
     let gateway = tokio::spawn(base.gateway()?.run(stop.clone()));
     let presence = Arc::new(Sessions(base.board.live_sessions()));
@@ -82,6 +84,7 @@ pub async fn run(args: Demo) -> Outcome {
     base.close().await;
     let verdict = verdict::judge(&platform.journal().all(), &log, &said);
     platform.shutdown().await;
+    telemetry.shutdown(Duration::from_secs(1)).await;
 
     out::text(verdict.summary(out::is_coloured()));
     if let Some(kept) = &args.keep {

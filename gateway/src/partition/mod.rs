@@ -14,6 +14,7 @@ use qqrelay_proto::id::{Seq, SessionId};
 use qqrelay_proto::record::{Record, ResumePoint, Tail};
 use qqrelay_proto::subject::SourceSubject;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Span;
 
 pub(crate) use self::owner::{Ended, Owner, OwnerSettings};
 
@@ -64,6 +65,8 @@ pub(crate) struct Handed {
     pub(crate) record: Record,
     pub(crate) about: About,
     pub(crate) received: Instant,
+    /// Lasts until the record is durable.
+    pub(crate) span: Span,
 }
 
 /// What a handed record is about.

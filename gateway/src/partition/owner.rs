@@ -18,7 +18,7 @@ use qqrelay_proto::subject::{Partition, SourceSubject};
 use qqrelay_runtime::bus::{Answer, Log, Refusal};
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
-use tracing::{debug, error, info, warn};
+use tracing::{Span, debug, error, info, warn};
 
 use super::keep::{self, Freshness};
 use super::memory::{Key, Memory, Place, REMEMBERED};
@@ -84,6 +84,8 @@ struct Tag {
     seq: Seq,
     about: Written,
     received: Instant,
+    /// Ends with the acknowledgement.
+    _span: Span,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -398,6 +400,7 @@ impl Owner {
             seq: handed.seq,
             about,
             received: handed.received,
+            _span: handed.span,
         };
         self.append(tag, record).await;
     }
@@ -475,8 +478,8 @@ impl Owner {
 
     fn upkeep(&self, source: Option<usize>, point: Option<ResumePoint>) -> Tag {
         let (session, seq) = point.map_or((None, 0), |point| (Some(point.session), point.seq));
-        let received = Instant::now();
-        Tag { source, epoch: self.epoch, session, seq, about: Written::Upkeep, received }
+        let (epoch, received, about) = (self.epoch, Instant::now(), Written::Upkeep);
+        Tag { source, epoch, session, seq, about, received, _span: Span::none() }
     }
 
     async fn read_owner(&mut self) -> Result<Option<Ownership>, Refused> {

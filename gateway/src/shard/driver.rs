@@ -26,10 +26,11 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{Span, debug, info, warn};
 
 use super::relay::{Scribe, What, Written};
 use super::socket::{Received, Socket};
+use super::trace;
 use crate::metrics::{Outcome, Paused, ShardMetrics};
 use crate::partition::{About, Ask, Attached, Epoch, Handed, Inbox, Known, SourceIndex, Standing};
 use crate::platform::Bot;
@@ -294,13 +295,15 @@ impl Driver {
         if loss.reason == GapReason::First {
             debug!("a new source begins");
         } else {
-            warn!(session = ?loss.session, after = loss.after, until, reason = loss.reason.as_str(), "gap");
+            let session = loss.session.as_ref().map(SessionId::as_str);
+            warn!(session, after = loss.after, until, reason = loss.reason.as_str(), "gap");
         }
         self.metrics.gap(loss.reason);
         life.gaps += 1;
         let record = self.scribe.gap(loss, until, now());
         let seq = until.unwrap_or(loss.after);
-        life.hand(loss.session.clone(), seq, record, About::Gap, Instant::now());
+        let (session, received) = (loss.session.clone(), Instant::now());
+        life.hand(session, seq, record, About::Gap, received, Span::none());
     }
 
     fn phase(&self, phase: Phase) {
@@ -369,9 +372,11 @@ impl Life {
         record: Record,
         about: About,
         received: Instant,
+        span: Span,
     ) {
         let (source, epoch) = (self.source, self.epoch);
-        self.outbox.push_back(Handed { source, epoch, session, seq, record, about, received });
+        let handed = Handed { source, epoch, session, seq, record, about, received, span };
+        self.outbox.push_back(handed);
     }
 }
 
@@ -681,7 +686,8 @@ impl<'a> Opened<'a> {
         driver.phase(Phase::Live);
         let session = self.life.gate.as_ref().map(|gate| gate.session().clone());
         let is_resume = self.is_resume;
-        info!(session = ?session, how = if is_resume { "resumed" } else { "identified" }, "live");
+        let shown = session.as_ref().map(SessionId::as_str);
+        info!(session = shown, how = if is_resume { "resumed" } else { "identified" }, "live");
         driver.status.update(|status| {
             status.session = session;
             *(if is_resume { &mut status.resumes } else { &mut status.identifies }) += 1;
@@ -726,7 +732,7 @@ impl<'a> Opened<'a> {
         None
     }
 
-    fn hand(&mut self, written: Written, seq: Seq, session: SessionId, received: Instant) {
+    fn hand(&mut self, mut written: Written, seq: Seq, session: SessionId, received: Instant) {
         let metrics = &self.driver.metrics;
         let about = match written.what {
             What::Event { kind, lag } => {
@@ -741,7 +747,8 @@ impl<'a> Opened<'a> {
                 About::Session
             }
         };
-        self.life.hand(Some(session), seq, written.record, about, received);
+        let span = trace::begin(&mut written.record);
+        self.life.hand(Some(session), seq, written.record, about, received, span);
     }
 }
 

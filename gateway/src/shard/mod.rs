@@ -3,5 +3,6 @@
 mod driver;
 mod relay;
 mod socket;
+mod trace;
 
 pub(crate) use self::driver::{Driver, DriverSettings};

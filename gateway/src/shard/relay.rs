@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use qqrelay_proto::event::{Arrival, Event, EventKind, normalise};
 use qqrelay_proto::frame::Frame;
-use qqrelay_proto::id::{AppId, Scope, Seq, SessionId, UserId};
+use qqrelay_proto::id::{AppId, Seq, SessionId, UserId};
 use qqrelay_proto::record::{
     DropReason, EventHeaders, Gap, Headers, RECORD_BYTES_MAX, Record, SessionRecord,
 };
@@ -70,24 +70,28 @@ impl Scribe {
     ) -> Written {
         let limit = self.record_limit.min(RECORD_BYTES_MAX);
         let raw_bytes = event.raw.map_or(0, |raw| raw.get().len());
-        let mut payload = encode(&event, raw_bytes + ENVELOPE_BYTES);
+        let mut payload = Vec::with_capacity(raw_bytes + ENVELOPE_BYTES);
+        event.write(&mut payload);
         if payload.len() + ENVELOPE_BYTES > limit {
-            event.raw = None;
-            event.raw_dropped = true;
-            payload = encode(&event, ENVELOPE_BYTES);
+            event.drop_raw();
+            payload.clear();
+            event.write(&mut payload);
         }
         if payload.len() + ENVELOPE_BYTES > limit {
             return self.dropped(seq, session, DropReason::TooLarge);
         }
         let kind = event.kind;
-        let scope = Scope::new(event.scene, &*event.scope);
         let headers = Headers {
             event: Some(EventHeaders { id: (*event.id).into(), app: self.app.clone(), kind }),
             ..self.headers(Some(session), seq)
         };
         let time = event.time.as_deref().and_then(UnixMs::parse);
         Written {
-            record: Record { subject: self.source.event(&scope, kind), headers, payload },
+            record: Record {
+                subject: self.source.event(&event.place(), kind),
+                headers,
+                payload: payload.into(),
+            },
             what: What::Event { kind, lag: time.map(|time| received.since(time)) },
         }
     }
