@@ -3,7 +3,6 @@
 use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use qqrelay_gateway::{Board, Drained, Gateway, Metrics, Parts};
@@ -22,8 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// How long a suite waits for something before it says that it will not come.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+use crate::wait::PATIENCE;
 
 /// A running gateway.
 pub struct Running {

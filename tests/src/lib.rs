@@ -1,3 +1,10 @@
 //! What the end-to-end suites are made of.
 
+pub mod cluster;
 pub mod gateway;
+pub mod invariants;
+pub mod process;
+pub mod run;
+mod settle;
+pub mod stage;
+pub mod wait;

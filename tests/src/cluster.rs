@@ -1,0 +1,269 @@
+//! A platform in the test's process and the relay in one of its own, which is killed at will.
+//!
+//! What the platform sent and received is judged against the file that the relay leaves, whether a
+//! suite asks for it or not: a cluster that is dropped unjudged is judged then.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::Context;
+use qqrelay_runtime::bus::Layout;
+use qqrelay_runtime::config::Config as RelayConfig;
+use qqrelay_simulator::{AppConfig, Config as PlatformConfig, Simulator};
+use tempfile::TempDir;
+use tokio::runtime::Builder;
+
+use crate::invariants::{self, Answers, Expected, Owed, Report};
+use crate::process::{Relay, Start};
+use crate::run::Run;
+use crate::settle;
+use crate::wait::within;
+
+/// How long a relay may take to end when it is asked to.
+const END_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long it may take until everything is durable, once nothing more is said.
+const SETTLE_WITHIN: Duration = Duration::from_secs(120);
+
+/// One bot.
+#[derive(Debug, Clone)]
+pub struct Bot {
+    /// Its id.
+    pub app: String,
+    /// How many shards its events are split into.
+    pub shards: u16,
+}
+
+impl Bot {
+    /// A bot.
+    #[must_use]
+    pub fn new(app: &str, shards: u16) -> Self {
+        Self { app: app.to_owned(), shards }
+    }
+
+    /// Its secret, which must appear nowhere.
+    #[must_use]
+    pub fn secret(&self) -> String {
+        format!("the-secret-of-{}", self.app)
+    }
+}
+
+/// What a cluster is made of.
+#[derive(Debug, Default)]
+pub struct Setup {
+    /// The bots, on both sides.
+    pub bots: Vec<Bot>,
+    /// The platform, without bots.
+    pub platform: PlatformConfig,
+    /// Variables over the relay's configuration, such as `QQRELAY_LOG__PARTITIONS`.
+    pub env: Vec<(&'static str, String)>,
+    /// What the run shall come to.
+    pub expected: Expected,
+}
+
+/// A platform, and a relay that may run.
+pub struct Cluster {
+    /// The platform.
+    pub platform: Simulator,
+    /// What the run shall come to.
+    pub expected: Expected,
+    relay: Option<Relay>,
+    folder: TempDir,
+    env: Vec<(String, String)>,
+    starts: usize,
+    judged: bool,
+}
+
+impl Cluster {
+    /// A platform with bots, and a configuration for a relay that does not run yet.
+    ///
+    /// # Errors
+    ///
+    /// The platform does not start.
+    pub async fn new(setup: Setup) -> anyhow::Result<Self> {
+        let Setup { bots, mut platform, env, expected } = setup;
+        platform.apps =
+            bots.iter().map(|bot| AppConfig::new(bot.app.as_str(), bot.secret())).collect();
+        let platform = Simulator::start(platform).await?;
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("qqrelay.toml"), config(&platform.base_url(), &bots))?;
+        let log = folder.path().join("log.redb").display().to_string();
+        let named = env.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let env = named.chain([("QQRELAY_EMBEDDED__PATH".to_owned(), log)]).collect();
+        let (relay, starts, judged) = (None, 0, false);
+        Ok(Self { platform, expected, relay, folder, env, starts, judged })
+    }
+
+    /// Starts the relay.
+    ///
+    /// # Errors
+    ///
+    /// It does not become ready.
+    pub async fn start(&mut self) -> anyhow::Result<()> {
+        self.starts += 1;
+        let start = Start {
+            config: &self.folder.path().join("qqrelay.toml"),
+            env: &self.env,
+            output: self.output_file(self.starts),
+        };
+        self.relay = Some(Relay::standalone(start).await?);
+        Ok(())
+    }
+
+    /// The relay that runs.
+    ///
+    /// # Panics
+    ///
+    /// None does.
+    #[must_use]
+    pub fn relay(&self) -> &Relay {
+        self.relay.as_ref().expect("the relay was started")
+    }
+
+    /// Kills the relay where it stands.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be waited for.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.relay.take().context("no relay to kill")?.kill()
+    }
+
+    /// Asks the relay to end, and waits until it has.
+    ///
+    /// # Errors
+    ///
+    /// It has not in time.
+    pub async fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
+        let relay = self.relay.take().context("no relay to end")?;
+        let ended = relay.terminate(END_WITHIN).await;
+        ended.with_context(|| self.output().unwrap_or_default())
+    }
+
+    /// Waits until every shard is live.
+    ///
+    /// # Errors
+    ///
+    /// They were not in time; what the relay said is in the error.
+    pub async fn live(&self) -> anyhow::Result<()> {
+        let relay = self.relay();
+        let all = within(SETTLE_WITHIN, "every shard is live", async || {
+            let shards = relay.shards().await.ok()?;
+            (!shards.is_empty() && shards.iter().all(settle::is_live)).then_some(())
+        });
+        all.await.with_context(|| self.output().unwrap_or_default())
+    }
+
+    /// Waits until the log has everything that the platform has sent.
+    ///
+    /// # Errors
+    ///
+    /// It had not in time; what the relay said is in the error.
+    pub async fn settle(&self) -> anyhow::Result<()> {
+        let relay = self.relay();
+        let settled = within(SETTLE_WITHIN, "everything is durable", async || {
+            let shards = relay.shards().await.ok()?;
+            settle::is_settled(&self.platform.sessions(), &shards).then_some(())
+        });
+        settled.await.with_context(|| self.output().unwrap_or_default())
+    }
+
+    /// Everything that all relays of this cluster have said.
+    ///
+    /// # Errors
+    ///
+    /// An output cannot be read.
+    pub fn output(&self) -> anyhow::Result<String> {
+        let read = |start| fs::read_to_string(self.output_file(start));
+        Ok((1..=self.starts).map(read).collect::<Result<String, _>>()?)
+    }
+
+    /// Lets the relay come to an end and judges the whole run.
+    ///
+    /// # Errors
+    ///
+    /// It does not settle or end, or a promise was broken.
+    pub async fn finish(mut self) -> anyhow::Result<Report> {
+        self.judged = true;
+        if self.relay.is_some() {
+            if self.expected.owed == Owed::Nothing {
+                self.settle().await?;
+            }
+            self.terminate().await?;
+        }
+        let report = self.judge(self.expected).await?;
+        anyhow::ensure!(report.is_clean(), "{report}");
+        Ok(report)
+    }
+
+    async fn judge(&self, expected: Expected) -> anyhow::Result<Report> {
+        Ok(invariants::check(&self.run().await?, &expected))
+    }
+
+    /// What the run has left so far. No relay may be running.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub async fn run(&self) -> anyhow::Result<Run> {
+        let path = self.folder.path().join("log.redb");
+        Run::of_file(self.platform.journal().all(), &path, self.layout(), "echo").await
+    }
+
+    fn layout(&self) -> Layout {
+        let log = RelayConfig::default().log;
+        let partitions = self.env.iter().find(|(name, _)| name == "QQRELAY_LOG__PARTITIONS");
+        let partitions = partitions.and_then(|(_, value)| value.parse().ok());
+        Layout { partitions: partitions.unwrap_or(log.partitions), window: log.window }
+    }
+
+    fn output_file(&self, start: usize) -> PathBuf {
+        self.folder.path().join(format!("relay-{start}.log"))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let unstarted = self.starts == 0;
+        self.relay = None;
+        if self.judged || unstarted {
+            return;
+        }
+        // What had not come yet when the suite went away is nobody's fault.
+        let expected =
+            Expected { owed: Owed::TailMayFollow, answers: Answers::Any, identifies: None };
+        let cluster = &*self;
+        let report = std::thread::scope(|scope| {
+            let judge = scope.spawn(|| {
+                let runtime = Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(cluster.judge(expected))
+            });
+            judge.join()
+        });
+        match report {
+            Ok(Ok(report)) if report.is_clean() => {}
+            _ if std::thread::panicking() => eprintln!("the run was judged: {report:?}"),
+            Ok(Ok(report)) => panic!("{report}"),
+            other => panic!("the run cannot be judged: {other:?}"),
+        }
+    }
+}
+
+/// The relay's configuration.
+fn config(base_url: &str, bots: &[Bot]) -> String {
+    let mut text = format!(
+        "[platform]\nprofile = \"custom\"\ntoken_url = \"{base_url}\"\napi_url = \"{base_url}\"\n\
+         [admin]\nlisten = \"127.0.0.1:0\"\n[worker]\nhandler = \"echo\"\n"
+    );
+    for bot in bots {
+        let Bot { app, shards } = bot;
+        let secret = bot.secret();
+        let section =
+            format!("[[bots]]\napp_id = \"{app}\"\nsecret = \"{secret}\"\nshards = {shards}\n");
+        text.write_str(&section).expect("a String takes all");
+    }
+    text
+}

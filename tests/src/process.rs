@@ -1,0 +1,210 @@
+//! The relay's binary as a child process: started, asked, stopped and killed by its id.
+
+use std::env;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+
+use crate::wait::{PATIENCE, within};
+
+/// The variable that names a binary to be tested in place of one built here.
+pub const BIN: &str = "QQRELAY_BIN";
+
+/// A relay that runs. Dropping it kills it.
+#[derive(Debug)]
+pub struct Relay {
+    child: Child,
+    output: PathBuf,
+    /// Where its admin port is.
+    pub admin: SocketAddr,
+}
+
+/// The binary, built once by the first who asks: into the same folder and under the same profile
+/// as the test that asks.
+///
+/// # Errors
+///
+/// It cannot be built.
+pub fn binary() -> anyhow::Result<&'static Path> {
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let found = BINARY.get_or_init(|| match env::var_os(BIN) {
+        Some(path) => Ok(path.into()),
+        None => build().map_err(|error| format!("{error:#}")),
+    });
+    found.as_deref().map_err(|error| anyhow::anyhow!("no binary: {error}"))
+}
+
+fn build() -> anyhow::Result<PathBuf> {
+    let test = env::current_exe()?;
+    // <target>/<profile>/deps/<test>
+    let folder = test.ancestors().nth(2).context("a test that cargo has not built")?;
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+    let target = folder.parent().context("a profile's folder lies in the target's")?;
+    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "--package", "qqrelay", "--profile", profile, "--target-dir"])
+        .arg(target)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .status()
+        .context("cargo")?;
+    ensure!(status.success(), "cargo build: {status}");
+    Ok(folder.join("qqrelay"))
+}
+
+/// How a process is started.
+#[derive(Debug, Clone)]
+pub struct Start<'a> {
+    /// Its configuration.
+    pub config: &'a Path,
+    /// What its environment says beside that, such as `QQRELAY_LOG__MAX_AGE`.
+    pub env: &'a [(String, String)],
+    /// The file that gets all it says.
+    pub output: PathBuf,
+}
+
+impl Relay {
+    /// Starts `qqrelay standalone` and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// It ended before it was ready, or was not in time; what it said is in the error.
+    pub async fn standalone(start: Start<'_>) -> anyhow::Result<Self> {
+        let (mut child, output) = spawn(&start)?;
+        let ready = within(PATIENCE, "the relay is ready", async || {
+            let ended = child.try_wait().ok().flatten();
+            let said = fs::read_to_string(&output).unwrap_or_default();
+            let ready = said.lines().find_map(admin).map(Ok);
+            ready.or_else(|| ended.map(|status| Err((status, said))))
+        });
+        match ready.await? {
+            Ok(admin) => Ok(Self { child, output, admin }),
+            Err((status, said)) => bail!("the relay ended with {status}:\n{said}"),
+        }
+    }
+
+    /// Runs `qqrelay standalone` to its end, for what cannot start.
+    ///
+    /// # Errors
+    ///
+    /// It did not end in time.
+    pub async fn to_its_end(start: Start<'_>) -> anyhow::Result<(ExitStatus, String)> {
+        let (mut child, output) = spawn(&start)?;
+        let ended = within(PATIENCE, "the relay ends", async || child.try_wait().ok().flatten());
+        let ended = ended.await;
+        if ended.is_err() {
+            child.kill()?;
+        }
+        Ok((ended?, fs::read_to_string(output)?))
+    }
+
+    /// Everything it has said so far.
+    ///
+    /// # Errors
+    ///
+    /// Its output cannot be read.
+    pub fn output(&self) -> anyhow::Result<String> {
+        fs::read_to_string(&self.output).context("the relay's output")
+    }
+
+    /// What its admin port answers.
+    ///
+    /// # Errors
+    ///
+    /// It does not answer.
+    pub async fn get(&self, path: &str) -> anyhow::Result<String> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let answer = http.get(format!("http://{}{path}", self.admin)).send().await?;
+        Ok(answer.error_for_status()?.text().await?)
+    }
+
+    /// What its shards are doing, as it says itself.
+    ///
+    /// # Errors
+    ///
+    /// It does not say so.
+    pub async fn shards(&self) -> anyhow::Result<Vec<Value>> {
+        Ok(serde_json::from_str(&self.get("/v1/shards").await?)?)
+    }
+
+    /// Ends it where it stands, as `kill -9` does.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be waited for.
+    pub fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to end, as a service manager does, and waits until it has.
+    ///
+    /// # Errors
+    ///
+    /// It has not ended within `limit`.
+    pub async fn terminate(mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
+        let id = self.child.id().to_string();
+        // The shell's own `kill`: there is no other way without unsafe code, and one is everywhere.
+        let asked = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &id]).status()?;
+        ensure!(asked.success(), "the relay has ended by itself");
+        within(limit, "the relay ends", async || self.child.try_wait().ok().flatten()).await
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // One that has ended already is no reason to complain.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(start: &Start<'_>) -> anyhow::Result<(Child, PathBuf)> {
+    let Start { config, env, output } = start;
+    let file = File::create(output).context("the relay's output")?;
+    let mut command = Command::new(binary()?);
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("QQRELAY_") || text.starts_with("OTEL_") {
+            command.env_remove(&name);
+        }
+    }
+    let child = command
+        .args(["standalone", "--config"])
+        .arg(config)
+        .envs(env.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stderr(file.try_clone()?)
+        .stdout(file)
+        .spawn()
+        .context("the relay")?;
+    Ok((child, output.clone()))
+}
+
+/// The address in the line that says "ready".
+fn admin(line: &str) -> Option<SocketAddr> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    (line["msg"] == "ready").then(|| line["admin"].as_str()?.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_says_ready_names_the_admin_port() {
+        let line = r#"{"level":"INFO","msg":"ready","role":"standalone","admin":"127.0.0.1:9"}"#;
+        assert_eq!(admin(line), Some(([127, 0, 0, 1], 9).into()));
+        assert_eq!(admin(&line.replace("ready", "drained")), None);
+        assert_eq!(admin("ready"), None);
+    }
+}
