@@ -1,9 +1,9 @@
 //! Logs and traces of a process.
 //!
 //! Logs are for people first and for search second: a sentence, then fields. The rules a newcomer
-//! would break: no secret, no token and no text of a message is ever a field ([`line`] hides what
-//! is called so), and other people's crates, which log frames and headers, are never heard below
-//! `info`, whatever the filter says.
+//! would break: no secret, no token and no text of a message is ever a field (what is called so
+//! shows as "hidden"), and other people's crates, which log frames and headers, are never heard
+//! below `info`, whatever the filter says.
 
 mod line;
 pub mod names;
