@@ -60,7 +60,7 @@ impl Base {
         let enabled = config.bots.iter().filter(|bot| bot.enabled);
         let pool = Pool::new(
             Endpoints::of(&config.platform),
-            rest::Limits::default(),
+            rest::Limits::from(&config.egress),
             enabled.map(|bot| (bot.app_id.clone(), bot.secret.clone())),
             Some(Sharing { state: state.clone(), owner: owner.clone() }),
             rest::Metrics::register(&registry)?,

@@ -137,6 +137,8 @@ pub struct Attempts {
     forgotten: bool,
     renewed: bool,
     retried_once: bool,
+    /// Attempts that found the bot without a session.
+    session_waits: u8,
 }
 
 /// What is known of attempts before these.
@@ -153,6 +155,12 @@ pub enum Past {
 
 /// The platform's code for a right that is used up by count or by time.
 const REPLIES_USED_UP: u32 = 40_034_128;
+
+/// Times that a send may find its bot without a session. At a wait of a second each, this is how
+/// long sends are held for one.
+///
+/// Source: PLATFORM.md, "error codes".
+const SESSION_WAITS_MAX: u8 = 30;
 
 /// Wait before what the platform calls worth one repetition.
 const ONCE: Duration = Duration::from_secs(1);
@@ -172,6 +180,7 @@ impl Attempts {
             forgotten: matches!(past, Past::Forgotten),
             renewed: false,
             retried_once: false,
+            session_waits: 0,
         }
     }
 
@@ -226,11 +235,8 @@ impl Attempts {
         verdict: Verdict,
         refusal: impl FnOnce() -> Outcome,
     ) -> Verdict {
-        if self.made < self.policy.attempts && budget.spend() {
-            verdict
-        } else {
-            self.end(refusal())
-        }
+        let counted = self.made.saturating_sub(self.session_waits);
+        if counted < self.policy.attempts && budget.spend() { verdict } else { self.end(refusal()) }
     }
 
     /// A refusal says what became of this attempt only.
@@ -295,9 +301,7 @@ impl Attempts {
             Action::WaitIfReply if self.is_reply => {
                 (self.wait(answer, budget, jitter), Consequence::None)
             }
-            Action::WaitForSession => {
-                (self.again(budget, Verdict::WaitForSession, refusal), Consequence::None)
-            }
+            Action::WaitForSession => (self.wait_for_session(refusal), Consequence::None),
             refused => (self.end(refusal()), consequence(refused, answer)),
         };
         Ruling { verdict, effect: Effect::Nothing, consequence }
@@ -314,6 +318,16 @@ impl Attempts {
             500..=599 => answer.known_code().is_none() || (repeats && !self.repeatable),
             _ => false,
         }
+    }
+
+    /// The platform did nothing but look whether the bot is there: no attempt and no retry is used
+    /// up by that. A busy bot has many such sends each time its sockets change.
+    fn wait_for_session(&mut self, refusal: impl FnOnce() -> Outcome) -> Verdict {
+        if self.session_waits == SESSION_WAITS_MAX {
+            return self.end(refusal());
+        }
+        self.session_waits += 1;
+        Verdict::WaitForSession
     }
 
     fn renew(&mut self, budget: &mut RetryBudget, refusal: impl FnOnce() -> Outcome) -> Verdict {

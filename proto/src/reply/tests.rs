@@ -164,7 +164,20 @@ fn what_the_platform_calls_passing_is_retried_within_the_budget() {
     let mut once = Tried::new(&noticed());
     assert_eq!(once.saw(&answer(400, 12_003)), Verdict::RetryIn(ONCE));
     rejected(&once.saw(&answer(400, 12_003)), 12_003);
-    assert_eq!(Tried::new(&shown()).saw(&answer(400, 304_018)), Verdict::WaitForSession);
+}
+
+#[test]
+fn a_bot_without_a_session_is_waited_for_and_uses_nothing_up() {
+    let mut tried = Tried::new(&shown());
+    for _ in 0..SESSION_WAITS_MAX {
+        assert_eq!(tried.saw(&answer(400, 304_018)), Verdict::WaitForSession);
+    }
+    rejected(&tried.saw(&answer(400, 304_018)), 304_018);
+    let mut tried = Tried::new(&noticed());
+    tried.saw(&answer(400, 304_018));
+    assert_eq!(tried.saw(&answer(400, 50_055_001)), Verdict::RetryIn(ms(1_000)));
+    assert!(matches!(tried.saw(&answer(400, 50_055_001)), Verdict::RetryIn(_)));
+    rejected(&tried.saw(&answer(400, 50_055_001)), 50_055_001);
 }
 
 #[test]
@@ -314,17 +327,18 @@ fn any_observation() -> impl Strategy<Value = Observation> {
 }
 
 proptest! {
-    /// Whatever is seen: three attempts in all, never another after one that may show twice, and
-    /// no rejection after one that nobody knows of.
+    /// Whatever is seen: three attempts in all beside those that only waited for a session, never
+    /// another after one that may show twice, and no rejection after one that nobody knows of.
     #[test]
     fn every_command_comes_to_an_end_that_is_true(
-        observations in prop::collection::vec(any_observation(), 3),
+        observations in prop::collection::vec(any_observation(), 3 + usize::from(SESSION_WAITS_MAX)),
         notices in any::<bool>(),
     ) {
         let command = if notices { noticed() } else { shown() };
         let mut tried = Tried::new(&command);
         let mut unknown = false;
-        for (attempt, observation) in observations.iter().enumerate() {
+        let mut attempts = 0;
+        for observation in &observations {
             let ruling = tried.judge(observation);
             unknown |= ruling.effect == Effect::Unknown;
             match ruling.verdict {
@@ -333,7 +347,11 @@ proptest! {
                     return Ok(());
                 }
                 Verdict::End(_) => return Ok(()),
-                _ => prop_assert!(attempt < 2 && (notices || !unknown)),
+                Verdict::WaitForSession => {}
+                _ => {
+                    attempts += 1;
+                    prop_assert!(attempts < 3 && (notices || !unknown));
+                }
             }
         }
         prop_assert!(false, "there were three attempts and no end");
