@@ -14,7 +14,6 @@ use qqrelay_proto::backoff::Doubling;
 use qqrelay_proto::command::TEXT_CHARS_MAX;
 use qqrelay_proto::id::OwnerId;
 use qqrelay_proto::lease::LeaseTimes;
-use qqrelay_proto::limits::Limits;
 use qqrelay_proto::reply::RetryPolicy;
 use qqrelay_proto::subject::Lane;
 use qqrelay_runtime::bus::Bus;
@@ -158,6 +157,12 @@ impl Worker {
                 failures_max: config.worker.failures.into(),
                 memory: config.log.max_age,
                 text_chars_max: TEXT_CHARS_MAX,
+                at_least_once: config
+                    .bots
+                    .iter()
+                    .filter(|bot| bot.at_least_once)
+                    .map(|bot| bot.app_id.clone())
+                    .collect(),
             },
             clock,
         });
@@ -224,7 +229,7 @@ async fn keep(lanes: Arc<Lanes>, lane: Lane, stop: CancellationToken) -> usize {
 
 fn egress_setup(config: &config::Egress) -> egress::Setup {
     egress::Setup {
-        limits: Limits::default(),
+        limits: config.limits.clone(),
         retry: RetryPolicy {
             attempts: config.retry.attempts,
             wait: Doubling::full(config.retry.base, config.retry.cap),

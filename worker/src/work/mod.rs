@@ -9,12 +9,14 @@ mod persist;
 mod solitude;
 mod trace;
 
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use qqrelay_proto::event::EventKind;
+use qqrelay_proto::id::AppId;
 use qqrelay_proto::record::Stored;
 use qqrelay_proto::subject::{CommandSubject, LogSubject, ScopeSubject, Token};
 use qqrelay_runtime::bus::{Delivery, Position};
@@ -65,6 +67,8 @@ pub struct Settings {
     pub memory: Duration,
     /// Longest text of one message, in characters.
     pub text_chars_max: usize,
+    /// Bots whose replies are worth showing twice rather than perhaps never.
+    pub at_least_once: HashSet<AppId>,
 }
 
 impl Workshop {
