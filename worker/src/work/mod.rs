@@ -59,7 +59,7 @@ pub struct Workshop {
 }
 
 /// How work is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Failures of the handler after which an event goes to the dead letters.
     pub failures_max: u32,
