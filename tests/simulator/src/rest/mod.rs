@@ -20,6 +20,8 @@ mod reaction;
 mod send;
 mod state;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod world;
 
 use std::sync::Arc;

@@ -89,7 +89,7 @@ pub(super) fn send(
         }
         WithoutSession::Shown => Draft { scope: &scope, outgoing, kind },
     };
-    let mode = caller.audit.unwrap_or(caller.limits().audit);
+    let mode = caller.audit.unwrap_or_else(|| caller.limits().audit);
     let accepted: Result<_, Refusal> = caller.bot(|bot| {
         shown.admit(caller, bot)?;
         let guild = guild_of(caller, bot, &scope);

@@ -2,6 +2,8 @@
 
 pub mod key;
 pub mod pusher;
+#[cfg(test)]
+mod tests;
 
 pub use key::CallbackKey;
 pub use pusher::{ValidationError, Webhooks};
