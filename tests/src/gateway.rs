@@ -43,12 +43,11 @@ pub fn config(base_url: &str, bots: &[(&str, &str, u16)]) -> Config {
     config.platform.api_url = Some(base_url.to_owned());
     config.bots = bots
         .iter()
-        .map(|&(app, secret, shards)| {
-            let mut bot = Bot::default();
-            bot.app_id = AppId::from(app);
-            bot.secret = Secret::new(secret.to_owned());
-            bot.shards = Count::Of(NonZeroU16::new(shards).expect("at least one shard"));
-            bot
+        .map(|&(app, secret, shards)| Bot {
+            app_id: AppId::from(app),
+            secret: Secret::new(secret.to_owned()),
+            shards: Count::Of(NonZeroU16::new(shards).expect("at least one shard")),
+            ..Bot::default()
         })
         .collect();
     config
