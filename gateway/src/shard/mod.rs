@@ -1,6 +1,7 @@
 //! One shard of one bot: its session over one socket after another.
 
 mod driver;
+mod opened;
 mod relay;
 mod socket;
 mod trace;
