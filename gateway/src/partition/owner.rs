@@ -426,7 +426,11 @@ impl Owner {
         source.standing.send_modify(|standing| {
             let Standing::Open(known) = standing else { return };
             match tag.about {
-                Written::Gap => known.gaps += 1,
+                Written::Gap => {
+                    known.gaps += 1;
+                    // What a gap gives up is not to be resumed, so the point before it is void.
+                    known.durable = None;
+                }
                 Written::Event(_) | Written::Frame => known.durable = point,
                 Written::Upkeep => {}
             }
