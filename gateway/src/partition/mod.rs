@@ -7,6 +7,7 @@
 mod keep;
 mod memory;
 mod owner;
+mod rebuild;
 
 use std::time::Instant;
 

@@ -22,14 +22,9 @@ use tracing::{Span, debug, error, info, warn};
 
 use super::keep::{self, Freshness};
 use super::memory::{Key, Memory, Place, REMEMBERED};
+use super::rebuild::Rebuild;
 use super::{About, Ask, Attached, Epoch, Handed, Known, Outlet, SourceIndex, Standing};
 use crate::metrics::PartitionMetrics;
-
-/// Records read at a time when the memory of ids is rebuilt.
-const REBUILD_PAGE: usize = 512;
-
-/// Most records read for it: with more in a quarter of an hour, the oldest stay unknown.
-const REBUILD_MAX: u64 = 1 << 17;
 
 /// How often sources are looked over for a resume point that retention may take.
 const KEEP_EVERY: Duration = Duration::from_secs(30);
@@ -102,12 +97,6 @@ struct Source {
     standing: watch::Sender<Standing>,
     memory: Memory,
     freshness: Freshness,
-}
-
-/// Reading ids back, a page at a time, so that questions are answered in between.
-struct Rebuild {
-    next: u64,
-    last: u64,
 }
 
 impl Owner {
@@ -294,53 +283,34 @@ impl Owner {
     }
 
     async fn start_rebuild(&mut self) {
-        self.rebuild = None;
         for source in &mut self.sources {
             source.memory.clear();
         }
         let since = now_ms().saturating_sub(REMEMBERED.as_millis() as u64);
-        match within(self.answer_within, self.first_since(since)).await {
-            Ok(Some(rebuild)) => self.rebuild = Some(rebuild),
-            Ok(None) => {}
-            Err(refusal) => {
-                warn!(partition = %self.partition, %refusal, "ids of before are not remembered");
-            }
-        }
-    }
-
-    /// Where the records of since then begin, found by halving.
-    async fn first_since(&mut self, since_ms: u64) -> Result<Option<Rebuild>, Refusal> {
-        let extent = self.log.extent().await?;
-        let all = self.partition.all();
-        let (mut from, mut to) = (extent.first, extent.last + 1);
-        while from < to {
-            let middle = from + (to - from) / 2;
-            match self.log.range(&all, middle, 1).await?.first() {
-                Some(stored) if stored.at_ms < since_ms => from = stored.number + 1,
-                _ => to = middle,
-            }
-        }
-        let next = from.max((extent.last + 1).saturating_sub(REBUILD_MAX));
-        Ok((next <= extent.last).then_some(Rebuild { next, last: extent.last }))
+        let found = Rebuild::since(&mut *self.log, self.partition, since);
+        let found = within(self.answer_within, found).await;
+        self.rebuild = self.recalled(found).flatten();
     }
 
     async fn rebuild_page(&mut self) {
-        let Some(Rebuild { next, last }) = self.rebuild else { return };
-        let all = self.partition.all();
-        let page = match within(self.answer_within, self.log.range(&all, next, REBUILD_PAGE)).await
-        {
-            Ok(page) => page,
-            Err(refusal) => {
-                warn!(partition = %self.partition, %refusal, "ids of before are not remembered");
-                Vec::new()
-            }
-        };
+        let Some(rebuild) = self.rebuild.take() else { return };
+        let read = rebuild.page(&mut *self.log, self.partition);
+        let read = within(self.answer_within, read).await;
+        let Some((page, rest)) = self.recalled(read) else { return };
         let now = Instant::now();
-        for stored in page.iter().filter(|stored| stored.number <= last) {
+        for stored in &page {
             self.recall(now, stored);
         }
-        let next = page.last().map(|stored| stored.number + 1);
-        self.rebuild = next.filter(|next| *next <= last).map(|next| Rebuild { next, last });
+        self.rebuild = rest;
+    }
+
+    /// A log that cannot be read leaves ids unknown: their events are stored again under the same
+    /// id, which is better than storing none.
+    fn recalled<T>(&self, read: Result<T, Refusal>) -> Option<T> {
+        read.inspect_err(|refusal| {
+            warn!(partition = %self.partition, %refusal, "ids of before are not remembered");
+        })
+        .ok()
     }
 
     fn recall(&mut self, now: Instant, stored: &Stored) {
