@@ -1,6 +1,7 @@
 //! What a process on the embedded file offers on its admin port, to this machine only: its events,
 //! and a way to give it commands. With servers beside it, NATS is the way for both.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use axum::{Json, Router};
 use futures_util::stream;
 use qqrelay_gateway::{Board, ShardStatus};
 use qqrelay_proto::command::{Command, TEXT_CHARS_MAX};
-use qqrelay_proto::id::Scope;
+use qqrelay_proto::id::{AppId, Scope};
 use qqrelay_proto::outcome::{News, Outcome, ResultRecord};
 use qqrelay_proto::record::Stored;
 use qqrelay_proto::subject::{Partition, ScopeSubject};
@@ -89,8 +90,24 @@ pub(crate) struct CommandQuery {
     pub(crate) wait: u64,
 }
 
-async fn shards(State(local): State<Local>) -> Json<Vec<ShardStatus>> {
-    Json(local.board.shards())
+/// The answer to [`SHARDS`].
+#[derive(Debug, Serialize)]
+pub(crate) struct Listing {
+    /// Every shard.
+    pub(crate) shards: Vec<ShardStatus>,
+    /// Bots without shards yet, and why.
+    pub(crate) waiting: BTreeMap<AppId, String>,
+}
+
+impl Listing {
+    /// What a board shows now.
+    pub(crate) fn of(board: &Board) -> Self {
+        Self { shards: board.shards(), waiting: board.waiting() }
+    }
+}
+
+async fn shards(State(local): State<Local>) -> Json<Listing> {
+    Json(Listing::of(&local.board))
 }
 
 async fn tail(State(local): State<Local>, Query(query): Query<TailQuery>) -> Response {

@@ -25,7 +25,7 @@ use crate::args::Process;
 use crate::base::Base;
 use crate::config;
 use crate::exit::{Failure, Outcome};
-use crate::local_api;
+use crate::local_api::{self, Listing};
 use crate::running;
 
 /// What sending the last spans may take.
@@ -186,16 +186,16 @@ impl StatusSource for Status {
 
     fn parts(&self) -> Vec<(String, String)> {
         let live = self.board.live_sessions();
-        let line = |(app, live): (&qqrelay_proto::id::AppId, &usize)| {
-            (format!("bot {app}"), format!("{live} live sessions"))
-        };
-        let bots = live.borrow().iter().map(line).collect();
-        bots
+        let heard = live.borrow();
+        let bots =
+            heard.iter().map(|(app, live)| (format!("bot {app}"), format!("{live} live sessions")));
+        let waiting = self.board.waiting();
+        let waiting = waiting.into_iter().map(|(app, why)| (format!("bot {app}"), why));
+        bots.chain(waiting).collect()
     }
 
     fn table(&self) -> Vec<Vec<String>> {
-        let shards = self.board.shards();
-        let shards = shards.iter().filter_map(|shard| serde_json::to_value(shard).ok());
-        running::rows(&shards.collect::<Vec<_>>())
+        let listing = serde_json::to_value(Listing::of(&self.board)).unwrap_or_default();
+        running::rows(&listing)
     }
 }

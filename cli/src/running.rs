@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use qqrelay_runtime::random;
 use reqwest::{Client, Response, Url};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::args::{Form, Shards};
 use crate::exit::{Failure, Outcome};
@@ -116,16 +117,31 @@ pub(crate) fn fresh_id() -> String {
 pub(crate) async fn shards(args: &Shards) -> Outcome {
     let process = Process::at(args.running.admin)?;
     let answer = process.get(local_api::SHARDS, &()).await?;
-    let shards: Vec<serde_json::Value> = answer.json().await.context("an unreadable answer")?;
+    let listing: Value = answer.json().await.context("an unreadable answer")?;
     match args.output {
-        Form::Json => out::line(serde_json::to_string_pretty(&shards)?),
-        Form::Text => out::text(out::table(&rows(&shards))),
+        Form::Json => out::line(serde_json::to_string_pretty(&listing)?),
+        Form::Text => {
+            out::text(out::table(&rows(&listing)));
+            troubles(&listing).iter().for_each(out::line);
+        }
     }
     Ok(())
 }
 
+/// Why shards and bots have no session, a line each.
+fn troubles(listing: &Value) -> Vec<String> {
+    let of_shard = |shard: &Value| {
+        let why = shard["trouble"].as_str()?;
+        Some(format!("{} {}: {why}", text(&shard["app"]), text(&shard["shard"])))
+    };
+    let of_bot = |(app, why): (&String, &Value)| format!("{app}: {}", text(why));
+    let shards = listing["shards"].as_array().into_iter().flatten().filter_map(of_shard);
+    let bots = listing["waiting"].as_object().into_iter().flatten().map(of_bot);
+    shards.chain(bots).collect()
+}
+
 /// Shards as rows of a table, for people.
-pub(crate) fn rows(shards: &[serde_json::Value]) -> Vec<Vec<String>> {
+pub(crate) fn rows(listing: &Value) -> Vec<Vec<String>> {
     const COLUMNS: [(&str, &str); 9] = [
         ("BOT", "app"),
         ("SHARD", "shard"),
@@ -138,16 +154,16 @@ pub(crate) fn rows(shards: &[serde_json::Value]) -> Vec<Vec<String>> {
         ("SESSION", "session"),
     ];
     let head = COLUMNS.iter().map(|(title, _)| (*title).to_owned()).collect();
-    let row = |shard: &serde_json::Value| {
-        let cell = |(_, member): &(&str, &str)| match &shard[*member] {
-            serde_json::Value::Null => "-".to_owned(),
-            serde_json::Value::String(text) => text.clone(),
-            serde_json::Value::Array(pair) => {
-                pair.iter().map(ToString::to_string).collect::<Vec<_>>().join("/")
-            }
-            other => other.to_string(),
-        };
-        COLUMNS.iter().map(cell).collect()
-    };
-    std::iter::once(head).chain(shards.iter().map(row)).collect()
+    let row = |shard: &Value| COLUMNS.iter().map(|(_, member)| text(&shard[*member])).collect();
+    let shards = listing["shards"].as_array().into_iter().flatten().map(row);
+    std::iter::once(head).chain(shards).collect()
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(pair) => pair.iter().map(ToString::to_string).collect::<Vec<_>>().join("/"),
+        other => other.to_string(),
+    }
 }

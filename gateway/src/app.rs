@@ -115,7 +115,8 @@ impl Gateway {
         for config in parts.config.bots.iter().filter(|bot| bot.enabled) {
             let app = config.app_id.clone();
             let bot = Bot::new(app, parts.pool.clone(), parts.state.clone(), Handle::current());
-            enlisting.spawn(fleet::enlist(config.clone(), Arc::new(bot), posts.clone()));
+            let (posts, board) = (posts.clone(), parts.board.clone());
+            enlisting.spawn(fleet::enlist(config.clone(), Arc::new(bot), posts, board));
         }
         drop(posts);
         stop.cancelled().await;

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::platform::Bot;
+use crate::status::Board;
 
 /// Wait before the number of a bot's shards is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
@@ -35,10 +36,10 @@ pub(crate) struct Recruit {
 pub(crate) struct Posts(pub(crate) Arc<BTreeMap<Partition, mpsc::Sender<Recruit>>>);
 
 /// Finds out how many shards a bot has, and sends each to its partition.
-pub(crate) async fn enlist(config: BotConfig, bot: Arc<Bot>, posts: Posts) {
+pub(crate) async fn enlist(config: BotConfig, bot: Arc<Bot>, posts: Posts, board: Board) {
     let count = match config.shards.number() {
         Some(count) => count.get(),
-        None => recommended(&config, &bot).await,
+        None => recommended(&config, &bot, &board).await,
     };
     info!(app = %config.app_id, shards = count, "bot enlisted");
     let partitions = u8::try_from(posts.0.len()).unwrap_or(Partition::MAX);
@@ -51,13 +52,18 @@ pub(crate) async fn enlist(config: BotConfig, bot: Arc<Bot>, posts: Posts) {
     }
 }
 
-async fn recommended(config: &BotConfig, bot: &Bot) -> u16 {
+async fn recommended(config: &BotConfig, bot: &Bot, board: &Board) -> u16 {
+    let app = &config.app_id;
     loop {
         match bot.gateway().await {
-            Ok(gateway) => return gateway.shards,
+            Ok(gateway) => {
+                board.note(app, None);
+                return gateway.shards;
+            }
             Err(error) => {
-                let app = &config.app_id;
-                warn!(%app, error = %error.in_full(), "the number of shards is not known yet");
+                let why = error.in_full();
+                warn!(%app, error = why, "the number of shards is not known yet");
+                board.note(app, Some(why));
                 sleep(ASK_AGAIN).await;
             }
         }

@@ -57,6 +57,8 @@ pub struct ShardStatus {
     pub phase: Phase,
     /// Why it is parked.
     pub blocked: Option<&'static str>,
+    /// Why it has no session now, in a sentence.
+    pub trouble: Option<String>,
     /// Its session.
     pub session: Option<SessionId>,
     /// The newest sequence that the log holds.
@@ -79,13 +81,16 @@ fn as_text<S: serde::Serializer>(value: &Partition, to: S) -> Result<S::Ok, S::E
 #[derive(Debug, Clone)]
 pub struct Board {
     shards: Arc<Mutex<BTreeMap<(AppId, ShardId), ShardStatus>>>,
+    /// Bots that have no shards yet, and why.
+    waiting: Arc<Mutex<BTreeMap<AppId, String>>>,
     /// Bots of which at least one session is live, by their count.
     live: watch::Sender<BTreeMap<AppId, usize>>,
 }
 
 impl Default for Board {
     fn default() -> Self {
-        Self { shards: Arc::default(), live: watch::channel(BTreeMap::new()).0 }
+        let (shards, waiting) = (Arc::default(), Arc::default());
+        Self { shards, waiting, live: watch::channel(BTreeMap::new()).0 }
     }
 }
 
@@ -94,6 +99,21 @@ impl Board {
     #[must_use]
     pub fn shards(&self) -> Vec<ShardStatus> {
         self.locked().values().cloned().collect()
+    }
+
+    /// Every bot whose shards nobody can count yet, and why, in a sentence.
+    #[must_use]
+    pub fn waiting(&self) -> BTreeMap<AppId, String> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A bot's shards cannot be counted for this reason, or can again.
+    pub(crate) fn note(&self, app: &AppId, why: Option<String>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        match why {
+            Some(why) => waiting.insert(app.clone(), why),
+            None => waiting.remove(app),
+        };
     }
 
     /// Live sessions of each bot that this process has shards of; 0 says that it is not heard.
@@ -109,6 +129,7 @@ impl Board {
             partition,
             phase: Phase::Waiting,
             blocked: None,
+            trouble: None,
             session: None,
             durable: None,
             last_event_at: None,
@@ -194,5 +215,14 @@ mod tests {
         drop(b);
         assert_eq!(heard(), Some(0));
         assert_eq!(board.shards().len(), 1);
+    }
+
+    #[test]
+    fn a_bot_that_cannot_begin_says_why() {
+        let (board, app) = (Board::default(), AppId::from("102"));
+        board.note(&app, Some("no access token".to_owned()));
+        assert_eq!(board.waiting().get(&app).map(String::as_str), Some("no access token"));
+        board.note(&app, None);
+        assert!(board.waiting().is_empty());
     }
 }

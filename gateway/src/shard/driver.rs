@@ -223,7 +223,9 @@ impl Driver {
                 Opened::new(self, life, socket, token, resume).run().await?
             }
             Err(error) => {
-                warn!(error = %InFull(&*error), "no socket");
+                let why = InFull(&*error).to_string();
+                warn!(error = why, "no socket");
+                self.status.update(|status| status.trouble = Some(why));
                 Left::Ended(Ending::Closed(None), Reached::Nothing)
             }
         };

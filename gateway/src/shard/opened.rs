@@ -348,6 +348,7 @@ impl<'a> Opened<'a> {
         info!(session = shown, how = if is_resume { "resumed" } else { "identified" }, "live");
         driver.status.update(|status| {
             status.session = session;
+            status.trouble = None;
             *(if is_resume { &mut status.resumes } else { &mut status.identifies }) += 1;
         });
     }

@@ -28,7 +28,7 @@ pub enum RestError {
 
 /// Why a bot has no access token now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("next request for one in {retry_after:?}")]
+#[error("next request for one in {} s", .retry_after.as_secs_f64().ceil())]
 pub struct NoToken {
     /// When the next request for one may bring it.
     pub retry_after: Duration,
