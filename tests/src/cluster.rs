@@ -28,6 +28,12 @@ const END_WITHIN: Duration = Duration::from_secs(60);
 /// How long it may take until everything is durable, once nothing more is said.
 const SETTLE_WITHIN: Duration = Duration::from_secs(120);
 
+/// How long the last replies may take: what waited for a killed relay goes at the platform's pace.
+const ANSWER_WITHIN: Duration = Duration::from_secs(120);
+
+/// A lane that is given nothing at so many looks in a row will be given nothing more.
+const IDLE_LOOKS: usize = 50;
+
 /// One bot.
 #[derive(Debug, Clone)]
 pub struct Bot {
@@ -70,6 +76,8 @@ pub struct Cluster {
     pub platform: Simulator,
     /// What the run shall come to.
     pub expected: Expected,
+    /// Of all bots together.
+    shards: usize,
     relay: Option<Relay>,
     folder: TempDir,
     env: Vec<(String, String)>,
@@ -93,8 +101,9 @@ impl Cluster {
         let log = folder.path().join("log.redb").display().to_string();
         let named = env.into_iter().map(|(name, value)| (name.to_owned(), value));
         let env = named.chain([("QQRELAY_EMBEDDED__PATH".to_owned(), log)]).collect();
+        let shards = bots.iter().map(|bot| usize::from(bot.shards)).sum();
         let (relay, starts, judged) = (None, 0, false);
-        Ok(Self { platform, expected, relay, folder, env, starts, judged })
+        Ok(Self { platform, expected, shards, relay, folder, env, starts, judged })
     }
 
     /// Starts the relay.
@@ -152,7 +161,7 @@ impl Cluster {
         let relay = self.relay();
         let all = within(SETTLE_WITHIN, "every shard is live", async || {
             let shards = relay.shards().await.ok()?;
-            (!shards.is_empty() && shards.iter().all(settle::is_live)).then_some(())
+            (shards.len() == self.shards && shards.iter().all(settle::is_live)).then_some(())
         });
         all.await.with_context(|| self.output().unwrap_or_default())
     }
@@ -169,6 +178,22 @@ impl Cluster {
             settle::is_settled(&self.platform.sessions(), &shards).then_some(())
         });
         settled.await.with_context(|| self.output().unwrap_or_default())
+    }
+
+    /// Waits until the worker has nothing more to do. The log must have settled before.
+    ///
+    /// # Errors
+    ///
+    /// It had something to do until the end; what the relay said is in the error.
+    pub async fn answered(&self) -> anyhow::Result<()> {
+        let relay = self.relay();
+        let mut idle = 0;
+        let done = within(ANSWER_WITHIN, "the worker has nothing to do", async || {
+            let metrics = relay.get("/metrics").await.ok()?;
+            idle = if lag(&metrics)? == 0.0 { idle + 1 } else { 0 };
+            (idle >= IDLE_LOOKS).then_some(())
+        });
+        done.await.with_context(|| self.output().unwrap_or_default())
     }
 
     /// Everything that all relays of this cluster have said.
@@ -191,6 +216,9 @@ impl Cluster {
         if self.relay.is_some() {
             if self.expected.owed == Owed::Nothing {
                 self.settle().await?;
+            }
+            if self.expected.answers == Answers::Echo {
+                self.answered().await?;
             }
             self.terminate().await?;
         }
@@ -220,6 +248,19 @@ impl Cluster {
         Layout { partitions: partitions.unwrap_or(log.partitions), window: log.window }
     }
 
+    fn keep_journal(&self) {
+        let lines = self.platform.journal().all();
+        let text: String = lines
+            .iter()
+            .filter_map(|line| serde_json::to_string(line).ok())
+            .flat_map(|line| [line, "\n".to_owned()])
+            .collect();
+        let written = fs::write(self.folder.path().join("journal.jsonl"), text);
+        if let Err(error) = written {
+            eprintln!("but the journal is not: {error}");
+        }
+    }
+
     fn output_file(&self, start: usize) -> PathBuf {
         self.folder.path().join(format!("relay-{start}.log"))
     }
@@ -229,6 +270,11 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         let unstarted = self.starts == 0;
         self.relay = None;
+        if std::thread::panicking() {
+            self.folder.disable_cleanup(true);
+            eprintln!("log, output and journal are kept in {}", self.folder.path().display());
+            self.keep_journal();
+        }
         if self.judged || unstarted {
             return;
         }
@@ -250,6 +296,13 @@ impl Drop for Cluster {
             other => panic!("the run cannot be judged: {other:?}"),
         }
     }
+}
+
+/// Records that the worker was given and has not finished, of all its lanes.
+fn lag(metrics: &str) -> Option<f64> {
+    let of_lane = |line: &str| line.starts_with("qqrelay_consumer_lag{");
+    let value = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
+    metrics.lines().filter(|line| of_lane(line)).map(value).sum()
 }
 
 /// The relay's configuration.

@@ -16,6 +16,9 @@ use crate::wait::{PATIENCE, within};
 /// The variable that names a binary to be tested in place of one built here.
 pub const BIN: &str = "QQRELAY_BIN";
 
+/// The profile that it is built under otherwise, as the workspace has it.
+const PROFILE: &str = "suites";
+
 /// A relay that runs. Dropping it kills it.
 #[derive(Debug)]
 pub struct Relay {
@@ -25,8 +28,7 @@ pub struct Relay {
     pub admin: SocketAddr,
 }
 
-/// The binary, built once by the first who asks: into the same folder and under the same profile
-/// as the test that asks.
+/// The binary, built once by the first who asks, into the folder of the test that asks.
 ///
 /// # Errors
 ///
@@ -43,20 +45,15 @@ pub fn binary() -> anyhow::Result<&'static Path> {
 fn build() -> anyhow::Result<PathBuf> {
     let test = env::current_exe()?;
     // <target>/<profile>/deps/<test>
-    let folder = test.ancestors().nth(2).context("a test that cargo has not built")?;
-    let profile = match folder.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(name) => name,
-    };
-    let target = folder.parent().context("a profile's folder lies in the target's")?;
+    let target = test.ancestors().nth(3).context("a test that cargo has not built")?;
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "--package", "qqrelay", "--profile", profile, "--target-dir"])
+        .args(["build", "--quiet", "--package", "qqrelay", "--profile", PROFILE, "--target-dir"])
         .arg(target)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .status()
         .context("cargo")?;
     ensure!(status.success(), "cargo build: {status}");
-    Ok(folder.join("qqrelay"))
+    Ok(target.join(PROFILE).join("qqrelay"))
 }
 
 /// How a process is started.
@@ -132,7 +129,8 @@ impl Relay {
     ///
     /// It does not say so.
     pub async fn shards(&self) -> anyhow::Result<Vec<Value>> {
-        Ok(serde_json::from_str(&self.get("/v1/shards").await?)?)
+        let mut listing: Value = serde_json::from_str(&self.get("/v1/shards").await?)?;
+        Ok(serde_json::from_value(listing["shards"].take())?)
     }
 
     /// Ends it where it stands, as `kill -9` does.

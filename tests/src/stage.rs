@@ -46,16 +46,17 @@ impl Stage {
     ///
     /// They do not come up.
     pub async fn live() -> Self {
-        let stage = Self::of(PlatformConfig::default(), 1, |_| {}).await;
+        let mut stage = Self::of(PlatformConfig::default(), 1, |_| {}).await;
+        stage.start().await;
         stage.all_live().await;
         stage
     }
 
-    /// A platform, and a gateway that is on its way up.
+    /// A platform, and a gateway that does not run yet.
     ///
     /// # Panics
     ///
-    /// One of them does not start.
+    /// The platform does not start.
     pub async fn of(
         platform: PlatformConfig,
         shards: u16,
@@ -68,12 +69,10 @@ impl Stage {
         adapt(&mut config);
         let folder = tempfile::tempdir().expect("a folder");
         let (expected, gateway, judged) = (Expected::default(), None, false);
-        let mut stage = Self { platform, expected, config, gateway, folder, judged };
-        stage.start().await;
-        stage
+        Self { platform, expected, config, gateway, folder, judged }
     }
 
-    /// Starts the gateway again.
+    /// Starts the gateway, for the first time or again.
     ///
     /// # Panics
     ///
@@ -167,6 +166,16 @@ impl Stage {
         assert!(touched > 0, "nobody was there for {action:?}");
     }
 
+    /// Pushes an event again, under a new sequence.
+    ///
+    /// # Panics
+    ///
+    /// The platform does not remember it.
+    pub fn push_again(&self, of: &Pushed) {
+        let again = Action::PushAgain { injection: of.injection };
+        self.platform.perform(&again).expect("it is remembered");
+    }
+
     /// Makes something happen that concerns those who come later.
     ///
     /// # Panics
@@ -198,7 +207,7 @@ impl Stage {
         seen.unwrap_or_else(|error| panic!("{error}, only {}", self.count(&is_it)));
     }
 
-    /// Waits until so many sockets have been greeted.
+    /// Waits until so many RESUMEs have led to something.
     ///
     /// # Panics
     ///
@@ -206,6 +215,41 @@ impl Stage {
     pub async fn resumed(&self, count: usize) {
         self.seen("sessions are resumed", count, |entry| matches!(entry, Entry::Resumed { .. }))
             .await;
+    }
+
+    /// Waits until the platform has seen so many IDENTIFYs, and the last has led to a session that
+    /// can be resumed.
+    ///
+    /// # Panics
+    ///
+    /// It does not come to that.
+    pub async fn identified(&self, count: usize) {
+        let begun = |entry: &Entry| matches!(entry, Entry::Identify { .. });
+        self.seen("sessions are begun", count, begun).await;
+        eventually("the new session is live", async || {
+            let newest = self.journal().into_iter().rev().find_map(|line| match line.entry {
+                Entry::Ready { session, .. } => Some(session),
+                _ => None,
+            });
+            let shard = self.shard();
+            let is_new = shard.phase == Phase::Live && shard.session == newest;
+            (is_new && shard.durable.is_some()).then_some(())
+        })
+        .await
+        .unwrap_or_else(|error| panic!("{error}: {:?}", self.shards()));
+    }
+
+    /// Waits until a shard stands still, and tells why it does.
+    ///
+    /// # Panics
+    ///
+    /// It does not come to that.
+    pub async fn parked(&self) -> &'static str {
+        let parked = eventually("the shard is parked", async || {
+            let shard = self.shard();
+            shard.blocked.filter(|_| shard.phase == Phase::Parked)
+        });
+        parked.await.unwrap_or_else(|error| panic!("{error}: {:?}", self.shards()))
     }
 
     /// IDENTIFYs so far.

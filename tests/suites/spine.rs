@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use qqrelay_simulator::journal::Entry;
 use qqrelay_simulator::{Action, Config as PlatformConfig, Injection, Target};
 use qqrelay_tests::cluster::{Bot, Cluster, Setup};
 use qqrelay_tests::invariants::{Answers, Expected};
-use qqrelay_tests::wait::within;
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -23,12 +21,14 @@ const TURN: Duration = Duration::from_millis(10);
 const SAID_EACH: u32 = 4;
 /// One event in so many is pushed again, some events later.
 const AGAIN_EACH: u32 = 500;
+/// Events until bots and kinds come together again as they were.
+const ROUND: u32 = 3 * 4 * SAID_EACH;
 /// Places of each scene and bot.
 const PLACES: u32 = 16;
 
-/// How long the last replies may take: what waited for a killed relay is sent at the platform's
-/// pace.
-const REPLIES_WITHIN: Duration = Duration::from_secs(120);
+/// Conversations in which the platform would not notice a second send, each with one on its way at
+/// the most.
+const IN_FLIGHT: usize = BOTS.len() * 2 * PLACES as usize;
 
 /// How much longer than in CI the run is, by `QQRELAY_LONG`.
 fn length() -> u32 {
@@ -40,6 +40,8 @@ fn length() -> u32 {
 async fn fifty_thousand_events_are_stored_and_answered_once_whatever_is_killed() {
     let mut platform = PlatformConfig { seed: 7, ..PlatformConfig::default() };
     platform.gateway.max_concurrency = u32::from(SHARDS);
+    // The platform's own depth is unknown. This one outlasts a machine that does other things, too.
+    platform.replay.frames = 20_000;
     platform.journal.memory = usize::MAX;
     let setup = Setup {
         bots: BOTS.iter().map(|(app, shards)| Bot::new(app, *shards)).collect(),
@@ -87,26 +89,16 @@ async fn fifty_thousand_events_are_stored_and_answered_once_whatever_is_killed()
         }
     }
 
-    let answered = || {
-        let journal = cluster.platform.journal().all();
-        journal.iter().filter(|line| is_reply(&line.entry)).count()
-    };
-    let replies =
-        within(REPLIES_WITHIN, "every reply", async || (answered() >= said).then_some(()));
-    if let Err(error) = replies.await {
-        panic!("{error}: {} of {said}", answered());
-    }
     let report = cluster.finish().await.unwrap_or_else(|error| panic!("{error:#}"));
     let tally = report.tally;
     println!("{tally:?}");
-    assert!(tally.events >= events as usize && tally.replies == said, "{tally:?}");
+    assert_eq!(tally.events, events as usize, "{tally:?}");
+    // A kill can hide the fate of what is on its way at that moment, and of nothing else.
+    assert!(tally.replies <= said && said <= tally.replies + tally.ambiguous, "{tally:?}");
+    assert!(tally.ambiguous <= 3 * IN_FLIGHT, "{tally:?}");
     assert_eq!((tally.duplicates, tally.gaps), (again, 0), "{tally:?}");
     // Three kills and one start, two partitions; a reconnect each second, mostly of one shard.
     assert!(tally.takeovers >= 8 && tally.resumes >= 50, "{tally:?}");
-}
-
-fn is_reply(entry: &Entry) -> bool {
-    matches!(entry, Entry::Rest { applied: true, sent: Some(_), .. })
 }
 
 /// Op 7 to one of the shards; now and then the close alone, or a connection that is cut.
@@ -125,12 +117,13 @@ fn trouble(cluster: &Cluster, second: u32) {
 }
 
 fn event(number: u32) -> Injection {
-    let place = (number / 12) % PLACES;
+    // Each bot meets each kind of event once in a round, and each round has another place.
+    let place = (number / ROUND) % PLACES;
     // Shards take turns with bit 22 of the guild's id.
     let guild = (u64::from(place + 1) << 22).to_string();
     let channel = (1_000_000 + place).to_string();
     let (user, text) = (format!("user-{place}"), format!("hello {number}"));
-    match (number % SAID_EACH == 0, (number / SAID_EACH) % 4) {
+    match (number.is_multiple_of(SAID_EACH), (number / SAID_EACH) % 4) {
         (true, 0) => Injection::c2c(&user, &text),
         (true, 1) => Injection::group_at(&format!("group-{place}"), &user, &text),
         (true, 2) => Injection::at(&guild, &channel, &user, &text),

@@ -75,6 +75,8 @@ pub struct Tally {
     pub heartbeats: usize,
     /// Replies that people saw.
     pub replies: usize,
+    /// Replies of which nobody knows whether people saw them.
+    pub ambiguous: usize,
 }
 
 /// The judgement on a run.
