@@ -246,7 +246,7 @@ impl Stage {
     /// It does not come to that.
     pub async fn parked(&self) -> &'static str {
         let parked = eventually("the shard is parked", async || {
-            let shard = self.shard();
+            let shard = self.shards().pop()?;
             shard.blocked.filter(|_| shard.phase == Phase::Parked)
         });
         parked.await.unwrap_or_else(|error| panic!("{error}: {:?}", self.shards()))

@@ -23,8 +23,9 @@ const SAID_EACH: u32 = 4;
 const AGAIN_EACH: u32 = 500;
 /// Events until bots and kinds come together again as they were.
 const ROUND: u32 = 3 * 4 * SAID_EACH;
-/// Places of each scene and bot.
-const PLACES: u32 = 16;
+/// Places of each scene and bot: so many that what waits behind a killed relay in one of them is
+/// answered within the rates of that place.
+const PLACES: u32 = 64;
 
 /// Conversations in which the platform would not notice a second send, each with one on its way at
 /// the most.
