@@ -1,8 +1,7 @@
-//! A disk for tests that can be out of room.
+//! A disk for tests that can be out of room, or fail once.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
@@ -15,7 +14,20 @@ use crate::bus::Layout;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disk {
     bytes: Arc<InMemoryBackend>,
-    full: Arc<AtomicBool>,
+    fault: Arc<Mutex<Option<Fault>>>,
+}
+
+/// What is the matter with a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing can be written until there is room.
+    Full,
+    /// The next write fails, and nothing after it.
+    Write,
+    /// The file cannot grow, once.
+    Growth,
+    /// The next flush fails, although everything is written.
+    Flush,
 }
 
 impl Disk {
@@ -27,19 +39,27 @@ impl Disk {
         store.expect("there is room")
     }
 
-    /// From now on nothing can be written.
-    pub(crate) fn fill(&self) {
-        self.full.store(true, Ordering::SeqCst);
+    /// From now on this is the matter with it.
+    pub(crate) fn fail(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = Some(fault);
     }
 
-    /// From now on it can again.
+    /// From now on nothing is.
     pub(crate) fn make_room(&self) {
-        self.full.store(false, Ordering::SeqCst);
+        *self.fault.lock().unwrap() = None;
     }
 
-    fn check(&self) -> std::io::Result<()> {
-        let full = self.full.load(Ordering::SeqCst);
-        if full { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    /// Fails if that is the matter, or if the disk is full.
+    fn check(&self, once: Fault) -> std::io::Result<()> {
+        let mut fault = self.fault.lock().unwrap();
+        match *fault {
+            Some(Fault::Full) => Err(std::io::ErrorKind::StorageFull.into()),
+            Some(matter) if matter == once => {
+                *fault = None;
+                Err(std::io::Error::other("the disk failed"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -53,17 +73,17 @@ impl StorageBackend for Disk {
     }
 
     fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.check()?;
+        self.check(Fault::Growth)?;
         self.bytes.set_len(len)
     }
 
     fn sync_data(&self) -> std::io::Result<()> {
-        self.check()?;
+        self.check(Fault::Flush)?;
         self.bytes.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.check()?;
+        self.check(Fault::Write)?;
         self.bytes.write(offset, data)
     }
 }

@@ -1,4 +1,4 @@
-use super::disk::Disk;
+use super::disk::{Disk, Fault};
 use super::*;
 
 use std::collections::BTreeSet;
@@ -187,15 +187,60 @@ async fn a_full_disk_is_said_and_once_there_is_room_the_store_goes_on() {
     let store = disk.open(LAYOUT, Clock::system());
     note(&store, 1).await.unwrap();
 
-    disk.fill();
+    disk.fail(Fault::Full);
     for _ in 0..3 {
         let refused = note(&store, 2).await.unwrap_err();
         assert!(matches!(refused, StoreError::NotStored(_) | StoreError::Unknown(_)), "{refused}");
     }
 
     disk.make_room();
-    let again = async { while note(&store, 3).await.is_err() {} };
-    tokio::time::timeout(Duration::from_secs(20), again).await.expect("it is opened again");
+    note_in_time(&store, 3).await;
+    assert_eq!(notes(&store).await, [1, 3]);
+}
+
+/// Notes a number once the file is open again.
+async fn note_in_time(store: &Store, number: u64) {
+    let noted = async { while note(store, number).await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(20), noted).await.expect("it is opened again");
+}
+
+#[tokio::test]
+async fn a_commit_that_was_not_written_is_known_not_to_be_stored() {
+    let disk = Disk::default();
+    let store = disk.open(LAYOUT, Clock::system());
+    note(&store, 1).await.unwrap();
+    disk.fail(Fault::Write);
+    let refused = note(&store, 2).await.unwrap_err();
+    assert!(matches!(refused, StoreError::NotStored(_)), "{refused}");
+    note(&store, 3).await.unwrap();
+    assert_eq!(notes(&store).await, [1, 3]);
+}
+
+#[tokio::test]
+async fn a_commit_whose_flush_failed_may_or_may_not_be_stored() {
+    let disk = Disk::default();
+    let store = disk.open(LAYOUT, Clock::system());
+    note(&store, 1).await.unwrap();
+    disk.fail(Fault::Flush);
+    let unknown = note(&store, 2).await.unwrap_err();
+    assert!(matches!(unknown, StoreError::Unknown(_)), "{unknown}");
+    note(&store, 3).await.unwrap();
+    assert_eq!(notes(&store).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_grow_is_opened_again() {
+    let disk = Disk::default();
+    let store = disk.open(LAYOUT, Clock::system());
+    note(&store, 1).await.unwrap();
+    disk.fail(Fault::Growth);
+    let large = |tx: &WriteTransaction| {
+        tx.open_table(NOTES)?.insert(2, "x".repeat(16 << 20).as_str())?;
+        Ok(())
+    };
+    let refused = store.submit(large).await.unwrap_err();
+    assert!(matches!(refused, StoreError::NotStored(_)), "{refused}");
+    note_in_time(&store, 3).await;
     assert_eq!(notes(&store).await, [1, 3]);
 }
 

@@ -232,13 +232,16 @@ fn show(shared: &Shared, tried: &[Tried]) {
     shared.written.send_replace(());
 }
 
-/// Lets every lane look in the file for what may have been stored.
+/// Has everybody look in the file for what may have been stored.
 fn suspect(shared: &Shared, tried: &[Tried]) {
     for entry in tried.iter().flat_map(Tried::entries) {
+        let number = entry.stored.number;
+        lock(&shared.recent[entry.partition]).forget(number);
         for lane in &shared.lanes {
-            lane.add_event(entry.partition, entry.stored.number);
+            lane.add_event(entry.partition, number);
         }
     }
+    shared.written.send_replace(());
 }
 
 // Whoever asked may be gone when the answer comes; then nobody wants to know.

@@ -42,7 +42,7 @@ pub(super) struct Recent {
     entries: VecDeque<Arc<Entry>>,
     bytes: usize,
     bytes_max: usize,
-    /// Number of the newest record, whether it is kept here or not.
+    /// Number of the newest record, whether it is kept here or not; what is in doubt counts.
     last: u64,
 }
 
@@ -52,12 +52,17 @@ impl Recent {
         Self { entries: VecDeque::new(), bytes: 0, bytes_max, last }
     }
 
+    /// Leaves everything up to `last`, which may or may not have been stored, to the file.
+    pub(super) fn forget(&mut self, last: u64) {
+        self.entries.clear();
+        self.bytes = 0;
+        self.last = last;
+    }
+
     pub(super) fn push(&mut self, entry: Arc<Entry>) {
         let number = entry.stored.number;
         if number != self.last + 1 {
-            // A commit whose outcome nobody knew lies between.
-            self.entries.clear();
-            self.bytes = 0;
+            self.forget(number - 1); // what was in doubt was not stored after all
         }
         self.last = number;
         self.bytes += entry.stored.record.size();
@@ -128,12 +133,15 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_empties_it() {
+    fn what_is_in_doubt_is_asked_of_the_file() {
         let mut recent = Recent::new(0, 10_000);
         recent.push(entry(1, 1));
-        recent.push(entry(5, 1));
+        recent.forget(2);
         assert!(recent.since(1, 9, |_| true).is_none());
-        assert_eq!(numbers(&recent.since(5, 9, |_| true).unwrap()), [5]);
+        assert!(recent.since(2, 9, |_| true).is_none(), "it may have been stored");
+        recent.push(entry(2, 1));
+        assert!(recent.since(1, 9, |_| true).is_none());
+        assert_eq!(numbers(&recent.since(2, 9, |_| true).unwrap()), [2], "it had not been");
     }
 
     proptest! {

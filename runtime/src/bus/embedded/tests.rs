@@ -11,12 +11,13 @@ use qqrelay_proto::id::{Scene, Scope, ShardId};
 use qqrelay_proto::record::{Headers, Record};
 use qqrelay_proto::subject::{Source, SourceSubject, Token};
 use qqrelay_proto::time::UnixMs;
+use redb::ReadableTableMetadata;
 use tempfile::TempDir;
 
 use crate::bus::conformance::{Fixture, LAYOUT};
 use crate::bus::{Answer, Position, Refusal, Start, WorkStream};
 use crate::store::Clock;
-use crate::store::disk::Disk;
+use crate::store::disk::{Disk, Fault};
 
 /// A bus in a file of its own.
 struct File {
@@ -145,6 +146,8 @@ async fn what_is_too_old_goes_and_takes_its_resume_point_with_it() {
     stage.advance(25 * HOUR);
     until_first(&mut log, 1600).await;
     assert_eq!(log.last(&source().all()).await, Ok(None));
+    let tails = |tx: &redb::ReadTransaction| Ok(tx.open_table(table::TAILS)?.len()?);
+    assert_eq!(stage.bus.store().read(tails).await.unwrap(), 0, "no source is kept for ever");
     let extent = log.extent().await.unwrap();
     assert_eq!((extent.last, extent.bytes), (1599, 0));
     append(&mut log, 1600..1601).await;
@@ -234,23 +237,20 @@ async fn an_id_is_forgotten_after_fifteen_minutes_and_an_undone_command_after_a_
     assert_eq!(send("c-1").await, Accepted::Known);
     stage.advance(Duration::from_secs(2 * 60));
     assert_eq!(send("c-1").await, Accepted::New);
-    stage.advance(Duration::from_secs(14 * 60));
-    assert_eq!(send("c-1").await, Accepted::Known, "the newer one counts");
-
-    stage.advance(24 * HOUR);
-    let commands = || async {
+    let kept = || async {
         let look = |tx: &redb::ReadTransaction| {
-            let ids = redb::ReadableTableMetadata::len(&tx.open_table(table::COMMAND_IDS)?)?;
-            Ok((ids, table::committed_extent(tx, table::StreamKey::COMMANDS)?.bytes))
+            let times = tx.open_table(table::COMMAND_TIMES)?.len()?;
+            let ids = tx.open_table(table::COMMAND_IDS)?.len()?;
+            Ok((times, ids, table::committed_extent(tx, table::StreamKey::COMMANDS)?.bytes))
         };
         stage.bus.store().read(look).await.unwrap()
     };
-    let swept = async {
-        while commands().await != (0, 0) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    within(swept).await;
+    stage.advance(Duration::from_secs(14 * 60));
+    within(async { while kept().await.0 != 1 {} }).await;
+    assert_eq!(send("c-1").await, Accepted::Known, "the newer one counts");
+
+    stage.advance(24 * HOUR);
+    within(async { while kept().await != (0, 0, 0) {} }).await;
     assert_eq!(send("c-2").await, Accepted::New);
     let mut feed = stage.bus.lane(lane()).await.unwrap();
     let position = Position { stream: WorkStream::Commands, number: 3 };
@@ -318,7 +318,7 @@ async fn a_full_disk_is_answered_and_the_log_goes_on_where_it_was() {
     let stage = stage(Limits::default()).await;
     let mut log = stage.bus.log(PARTITION).await.unwrap();
     append(&mut log, 1..100).await;
-    stage.disk.fill();
+    stage.disk.fail(Fault::Full);
     for number in 100..140 {
         log.publish(number, event(number));
     }
@@ -349,6 +349,52 @@ async fn a_full_disk_is_answered_and_the_log_goes_on_where_it_was() {
         assert_eq!(delivery.position.number, number);
         feed.ack(delivery.position);
     }
+}
+
+#[tokio::test]
+async fn what_may_have_been_stored_is_found_by_those_who_follow() {
+    let stage = stage(Limits::default()).await;
+    let mut log = stage.bus.log(PARTITION).await.unwrap();
+    append(&mut log, 1..3).await;
+    let mut feed = stage.bus.lane(lane()).await.unwrap();
+    let reader = Reader { filter: PARTITION.all(), start: Start::Oldest };
+    let mut records = stage.bus.read(reader).await.unwrap();
+    let unknown = async {
+        loop {
+            stage.disk.fail(Fault::Flush);
+            log.publish(3, event(3));
+            match poll_fn(|cx| log.poll_answer(cx)).await {
+                Answer::Refused { refusal: Refusal::Unknown(_), .. } => break,
+                // A file that grows is flushed before anything is written.
+                Answer::Refused { refusal: Refusal::Busy(_), .. } => {}
+                other => panic!("it was not flushed: {other:?}"),
+            }
+        }
+    };
+    within(unknown).await;
+    for number in 1..=3 {
+        assert_eq!(within(feed.next()).await.unwrap().position.number, number);
+    }
+    append(&mut log, 4..5).await;
+    assert_eq!(within(feed.next()).await.unwrap().position.number, 4);
+    for number in 1..=4 {
+        assert_eq!(within(records.next()).await.unwrap().1.number, number);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_was_closed_in_order_forgets_no_acknowledgement() {
+    let mut file = file().await;
+    let mut log = file.bus.log(PARTITION).await.unwrap();
+    append(&mut log, 1..200).await;
+    let mut feed = file.bus.lane(lane()).await.unwrap();
+    for _ in 1..=150 {
+        let delivery = within(feed.next()).await.unwrap();
+        feed.ack(delivery.position);
+    }
+    file.reopen().await;
+    let mut feed = file.bus.lane(lane()).await.unwrap();
+    assert_eq!(within(feed.next()).await.unwrap().position.number, 151);
 }
 
 #[tokio::test]
