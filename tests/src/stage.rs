@@ -3,6 +3,7 @@
 //! What the platform sent and received is judged against the log, whether a suite asks for it or
 //! not: a stage that is dropped unjudged is judged then.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -217,8 +218,7 @@ impl Stage {
             .await;
     }
 
-    /// Waits until the platform has seen so many IDENTIFYs, and the last has led to a session that
-    /// can be resumed.
+    /// Waits until the platform has seen so many IDENTIFYs, and every shard has its newest session.
     ///
     /// # Panics
     ///
@@ -226,14 +226,19 @@ impl Stage {
     pub async fn identified(&self, count: usize) {
         let begun = |entry: &Entry| matches!(entry, Entry::Identify { .. });
         self.seen("sessions are begun", count, begun).await;
-        eventually("the new session is live", async || {
-            let newest = self.journal().into_iter().rev().find_map(|line| match line.entry {
-                Entry::Ready { session, .. } => Some(session),
-                _ => None,
-            });
-            let shard = self.shard();
-            let is_new = shard.phase == Phase::Live && shard.session == newest;
-            (is_new && shard.durable.is_some()).then_some(())
+        eventually("the newest sessions are live", async || {
+            let mut newest = BTreeMap::new();
+            for line in self.journal() {
+                if let Entry::Ready { shard, session, .. } = line.entry {
+                    newest.insert(shard.index, session);
+                }
+            }
+            let is_new = |shard: &ShardStatus| {
+                let newest = newest.get(&u32::from(shard.shard.index()));
+                let live = shard.phase == Phase::Live && shard.durable.is_some();
+                live && shard.session.as_ref() == newest
+            };
+            self.shards().iter().all(is_new).then_some(())
         })
         .await
         .unwrap_or_else(|error| panic!("{error}: {:?}", self.shards()));

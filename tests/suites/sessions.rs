@@ -175,30 +175,32 @@ async fn a_session_that_may_be_resumed_after_op_9_is_resumed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_refused_leaves_a_gap_and_a_new_one_begins() {
-    let refusals = [
-        invalid(false),
-        raw(r#"{"op":9}"#),
-        raw(r#"{"op":9,"d":"true"}"#),
-        raw(r#"{"op":9,"d":1}"#),
-    ];
-    // A shard of its own for each: sockets that die young again and again are left alone.
-    for refusal in &refusals {
-        let mut stage = Stage::of(lavish(), 1, |_| {}).await;
-        stage.start().await;
-        stage.all_live().await;
-        stage.say("before");
-        stage.settle().await;
-        let before = stage.shard();
-        stage.perform(refusal);
-        stage.identified(2).await;
-        let gap = gap_of(&stage.recorded(".gap").await);
-        assert_eq!(gap.session, before.session);
-        assert_eq!(Some(gap.after), before.durable);
-        assert_eq!((gap.until, gap.reason), (None, GapReason::SessionInvalid));
-        stage.say("afterwards");
-        stage.expected.identifies = Some(2);
-        stage.finish().await;
+    const REFUSALS: [&str; 4] =
+        [r#"{"op":9,"d":false}"#, r#"{"op":9}"#, r#"{"op":9,"d":"true"}"#, r#"{"op":9,"d":1}"#];
+    let count = u16::try_from(REFUSALS.len()).expect("a few");
+    let mut stage = Stage::of(lavish(), count, |_| {}).await;
+    stage.start().await;
+    stage.all_live().await;
+    stage.settle().await;
+    let before = stage.shards();
+    for (index, refusal) in (0..).zip(REFUSALS) {
+        let target = Target::shard(APP, index, u32::from(count));
+        let bytes = RawBytes::Text(refusal.to_owned());
+        stage.perform(&Action::Raw { target, bytes });
     }
+    stage.identified(2 * REFUSALS.len()).await;
+    let log = stage.log().await;
+    for shard in before {
+        let gaps = log.iter().map(|(_, stored)| stored);
+        let gaps = gaps.filter(|stored| stored.record.subject.ends_with(".gap")).map(gap_of);
+        let gaps: Vec<_> = gaps.filter(|gap| gap.session == shard.session).collect();
+        let [gap] = &gaps[..] else { panic!("{shard:?} has {gaps:?}") };
+        assert_eq!(Some(gap.after), shard.durable);
+        assert_eq!((gap.until, gap.reason), (None, GapReason::SessionInvalid));
+    }
+    stage.say("afterwards");
+    stage.expected.identifies = Some(2 * REFUSALS.len());
+    stage.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
