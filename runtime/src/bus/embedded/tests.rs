@@ -58,6 +58,7 @@ mod conformance {
 }
 
 const PARTITION: Partition = Partition::Chain(0);
+const COMMAND: &str = "qq.v1.cmd.102.group.A1.send";
 const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -230,7 +231,7 @@ async fn an_id_is_forgotten_after_fifteen_minutes_and_an_undone_command_after_a_
     let stage = stage(Limits::default()).await;
     let send = |id: &'static str| {
         let bus = stage.bus.clone();
-        async move { bus.command(id, "qq.v1.cmd.102.group.A1.send", Bytes::new()).await.unwrap() }
+        async move { bus.command(id, COMMAND, Bytes::new()).await.unwrap() }
     };
     assert_eq!(send("c-1").await, Accepted::New);
     stage.advance(Duration::from_secs(14 * 60));
@@ -265,7 +266,7 @@ async fn commands_are_refused_rather_than_forgotten() {
         let bus = stage.bus.clone();
         let payload = Bytes::from(vec![b'x'; 800]);
         let id = format!("c-{number}");
-        async move { bus.command(&id, "qq.v1.cmd.102.group.A1.send", payload).await }
+        async move { bus.command(&id, COMMAND, payload).await }
     };
     for number in 0..3 {
         send(number).await.unwrap();
@@ -330,7 +331,7 @@ async fn a_full_disk_is_answered_and_the_log_goes_on_where_it_was() {
     }
     let marked = log.mark(vec![event(140)]).await;
     assert!(matches!(marked, Err(Refusal::Busy(_) | Refusal::Unknown(_))), "{marked:?}");
-    let refused = stage.bus.command("c-1", "qq.v1.cmd.102.group.A1.send", Bytes::new()).await;
+    let refused = stage.bus.command("c-1", COMMAND, Bytes::new()).await;
     assert!(matches!(refused, Err(BusError::Full(_) | BusError::Unavailable(_))), "{refused:?}");
 
     stage.disk.make_room();
@@ -359,6 +360,9 @@ async fn what_may_have_been_stored_is_found_by_those_who_follow() {
     let mut feed = stage.bus.lane(lane()).await.unwrap();
     let reader = Reader { filter: PARTITION.all(), start: Start::Oldest };
     let mut records = stage.bus.read(reader).await.unwrap();
+    for number in 1..=2 {
+        assert_eq!(within(feed.next()).await.unwrap().position.number, number);
+    }
     let unknown = async {
         loop {
             stage.disk.fail(Fault::Flush);
@@ -372,14 +376,39 @@ async fn what_may_have_been_stored_is_found_by_those_who_follow() {
         }
     };
     within(unknown).await;
-    for number in 1..=3 {
-        assert_eq!(within(feed.next()).await.unwrap().position.number, number);
-    }
+    assert_eq!(within(feed.next()).await.unwrap().position.number, 3);
     append(&mut log, 4..5).await;
     assert_eq!(within(feed.next()).await.unwrap().position.number, 4);
     for number in 1..=4 {
         assert_eq!(within(records.next()).await.unwrap().1.number, number);
     }
+}
+
+#[tokio::test]
+async fn an_acknowledgement_outlives_a_commit_that_failed() {
+    let stage = stage(Limits::default()).await;
+    let mut log = stage.bus.log(PARTITION).await.unwrap();
+    append(&mut log, 1..2).await;
+    for id in ["c-1", "c-2"] {
+        stage.bus.command(id, COMMAND, Bytes::new()).await.unwrap();
+    }
+    let mut feed = stage.bus.lane(lane()).await.unwrap();
+    stage.disk.fail(Fault::Write);
+    for _ in 0..2 {
+        let delivery = within(feed.next()).await.unwrap();
+        feed.ack(delivery.position);
+    }
+    // The first commit takes the acknowledgements and fails, the next one has them again.
+    let mut feed = within(async {
+        loop {
+            if let Ok(feed) = stage.bus.lane(lane()).await {
+                break feed;
+            }
+        }
+    })
+    .await;
+    let left = within(feed.next()).await.unwrap().position;
+    assert_eq!(left, Position { stream: WorkStream::Commands, number: 2 });
 }
 
 #[tokio::test]
