@@ -3,14 +3,13 @@
 //!
 //! Source: spec/limits-and-errors.md §5, spec/events.md §6.4.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::caller::Caller;
 use super::state::SentMessage;
-use crate::clock::rfc3339;
+use crate::clock::{WallMs, rfc3339};
 use crate::error::ApiError;
 use crate::events::Event;
 use crate::rules::Refusal;
@@ -60,24 +59,71 @@ enum Verdict {
     Reject,
 }
 
+/// Shows the message or forgets it, and tells the bot which.
 fn conclude(caller: &Caller, verdict: Verdict, audit_id: &str, id: &str, message: SentMessage) {
+    let platform = &caller.platform;
+    let d = payload(verdict, audit_id, id, &message, platform.now());
+    if verdict == Verdict::Pass {
+        caller.bot(|bot| bot.sent.insert(id.to_owned(), message));
+    }
+    let t = verdict.event_type();
+    let event = Event::new(t, Some(format!("{t}:{}", platform.dice.uuid())), d);
+    platform.push(&caller.app, event);
+}
+
+impl Verdict {
+    const fn event_type(self) -> &'static str {
+        match self {
+            Self::Pass => "MESSAGE_AUDIT_PASS",
+            Self::Reject => "MESSAGE_AUDIT_REJECT",
+        }
+    }
+}
+
+/// Only what passed has a message id; groups and users have no guild to name.
+fn payload(
+    verdict: Verdict,
+    audit_id: &str,
+    id: &str,
+    message: &SentMessage,
+    now: WallMs,
+) -> Value {
     let member = |name: &str| message.body.get(name).cloned().unwrap_or_else(|| Value::from(""));
-    let t = match verdict {
-        Verdict::Pass => "MESSAGE_AUDIT_PASS",
-        Verdict::Reject => "MESSAGE_AUDIT_REJECT",
-    };
     let mut d = json!({
         "audit_id": audit_id,
         "guild_id": member("guild_id"),
         "channel_id": member("channel_id"),
-        "audit_time": rfc3339(caller.platform.now()),
+        "audit_time": rfc3339(now),
         "create_time": rfc3339(message.at),
         "seq_in_channel": member("seq_in_channel"),
     });
     if verdict == Verdict::Pass {
         d["message_id"] = id.into();
-        caller.bot(|bot| bot.sent.insert(id.to_owned(), message));
     }
-    let event_id = format!("{t}:{}", caller.platform.dice.uuid());
-    Arc::clone(&caller.platform).push(&caller.app, Event::new(t, Some(event_id), d));
+    d
+}
+
+#[cfg(test)]
+mod tests {
+    use qqrelay_proto::id::{Scene, Scope};
+
+    use super::*;
+
+    #[test]
+    fn a_verdict_names_the_message_only_if_it_passed() {
+        let body = json!({"guild_id": "10", "channel_id": "11", "seq_in_channel": "3"});
+        let message = SentMessage { scope: Scope::new(Scene::Channel, "11"), at: 0, body };
+        let of = |verdict| payload(verdict, "a", "m", &message, 60_000);
+        let mut expected = json!({
+            "audit_id": "a",
+            "guild_id": "10",
+            "channel_id": "11",
+            "audit_time": "1970-01-01T08:01:00+08:00",
+            "create_time": "1970-01-01T08:00:00+08:00",
+            "seq_in_channel": "3",
+        });
+        assert_eq!(of(Verdict::Reject), expected);
+        expected["message_id"] = "m".into();
+        assert_eq!(of(Verdict::Pass), expected);
+    }
 }

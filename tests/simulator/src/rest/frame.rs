@@ -106,7 +106,10 @@ pub(super) async fn count(
     request: Request,
     next: Next,
 ) -> Response {
-    let route = Route::Other(format!("{} {}", request.method(), path.as_str()));
+    let route = match path.as_str() {
+        group if group.starts_with("/v2/groups/") => Route::GroupRead(group.to_owned()),
+        other => Route::Other(format!("{} {other}", request.method())),
+    };
     match caller.count(&route) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),

@@ -125,6 +125,8 @@ pub struct RateLimits {
     pub recall: Allowance,
     /// Interactions answered by a bot.
     pub interaction: Allowance,
+    /// Questions about groups, each path of a bot on its own.
+    pub group_read: Allowance,
     /// Every other call, each method and path of a bot on its own.
     pub other: Allowance,
 }
@@ -140,6 +142,7 @@ impl Default for RateLimits {
             upload: Allowance::per_second(50),
             recall: Allowance::per_second(10),
             interaction: Allowance::per_second(50),
+            group_read: Allowance::per_minute(30),
             other: Allowance::per_second(50),
         }
     }
@@ -332,6 +335,7 @@ impl Limits {
                 upload: OFF,
                 recall: OFF,
                 interaction: OFF,
+                group_read: OFF,
                 other: OFF,
             },
             proactive: ProactiveLimits {

@@ -3,12 +3,13 @@
 //! A message goes through several counts at once (its place's and its bot's, by minute and by day)
 //! and is counted in all of them or in none.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use qqrelay_proto::id::{Scene, Scope};
 
 use super::limits::{ProactiveLimits, ProactiveRight};
 use super::meter::{Meter, day};
+use super::recent::Recent;
 use super::{Allowance, Refusal};
 use crate::clock::WallMs;
 
@@ -30,10 +31,10 @@ pub struct Proactive {
 }
 
 /// The channels of each guild that the bot wrote first into today.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct ChannelsToday {
     day: i64,
-    of_guild: HashMap<String, HashSet<String>>,
+    of_guild: Recent<String, HashSet<String>>,
 }
 
 impl Proactive {
@@ -51,7 +52,7 @@ impl Proactive {
             channel_day: Meter::new(limits.channel_day),
             dm_day: Meter::new(limits.dm_day),
             dms_day: Meter::new(limits.dms_day),
-            channels: ChannelsToday::default(),
+            channels: ChannelsToday::on(0),
             limits,
         }
     }
@@ -89,15 +90,13 @@ impl Proactive {
                 if !self.channel_day.allows(&id, now) {
                     return Err(Refusal::ChannelPushUsed);
                 }
-                let channels = self.channels.of(guild.unwrap_or_default(), now);
-                let full = matches!(
-                    self.limits.guild_channels_day,
-                    Allowance::Of { count, .. } if channels.len() >= count as usize
-                );
-                if full && !channels.contains(&id) {
-                    return Err(Refusal::ChannelPushCount);
+                if let Allowance::Of { count, .. } = self.limits.guild_channels_day {
+                    let channels = self.channels.of(guild.unwrap_or_default(), now);
+                    if channels.len() >= count as usize && !channels.contains(&id) {
+                        return Err(Refusal::ChannelPushCount);
+                    }
+                    channels.insert(id.clone());
                 }
-                channels.insert(id.clone());
                 self.channel_day.count(id, now);
             }
             Scene::Dm => {
@@ -123,11 +122,18 @@ impl Proactive {
 }
 
 impl ChannelsToday {
+    /// Guilds remembered of one day; who writes into more is past every other limit.
+    const GUILDS_MAX: usize = 10_000;
+
+    fn on(day: i64) -> Self {
+        Self { day, of_guild: Recent::new(Self::GUILDS_MAX) }
+    }
+
     fn of(&mut self, guild: &str, now: WallMs) -> &mut HashSet<String> {
         if self.day != day(now) {
-            *self = Self { day: day(now), of_guild: HashMap::new() };
+            *self = Self::on(day(now));
         }
-        self.of_guild.entry(guild.to_owned()).or_default()
+        self.of_guild.entry(&guild.to_owned(), HashSet::new)
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Route {
     Recall,
     /// An answer to an interaction.
     Interaction,
+    /// A question about a group, by its path pattern.
+    GroupRead(String),
     /// Anything else, by method and path pattern.
     Other(String),
 }
@@ -37,6 +39,7 @@ pub struct Rates {
     upload: Meter<()>,
     recall: Meter<()>,
     interaction: Meter<()>,
+    group_read: Meter<String>,
     other: Meter<String>,
 }
 
@@ -53,6 +56,7 @@ impl Rates {
             upload: Meter::new(limits.upload),
             recall: Meter::new(limits.recall),
             interaction: Meter::new(limits.interaction),
+            group_read: Meter::new(limits.group_read),
             other: Meter::new(limits.other),
         }
     }
@@ -76,6 +80,7 @@ impl Rates {
             Route::Upload => (self.upload.take((), now), Refusal::SendRate),
             Route::Recall => (self.recall.take((), now), Refusal::SendRate),
             Route::Interaction => (self.interaction.take((), now), Refusal::SendRate),
+            Route::GroupRead(name) => (self.group_read.take(name.clone(), now), Refusal::SendRate),
             Route::Other(name) => (self.other.take(name.clone(), now), Refusal::SendRate),
         };
         if allowed { Ok(()) } else { Err(refusal) }
@@ -88,12 +93,14 @@ mod tests {
 
     #[test]
     fn each_route_is_limited_by_the_number_in_the_documents() {
-        let check = |route: Route, expected: usize, refusal| {
+        let check_in = |span_ms, route: Route, expected: usize, refusal| {
             let mut rates = Rates::new(&RateLimits::default());
             let taken = (0..1_000).take_while(|_| rates.take(&route, 0).is_ok()).count();
-            assert_eq!((taken, rates.take(&route, 999)), (expected, Err(refusal)), "{route:?}");
-            assert_eq!(rates.take(&route, 1_000), Ok(()), "{route:?}");
+            let over = rates.take(&route, span_ms - 1);
+            assert_eq!((taken, over), (expected, Err(refusal)), "{route:?}");
+            assert_eq!(rates.take(&route, span_ms), Ok(()), "{route:?}");
         };
+        let check = |route, expected, refusal| check_in(1_000, route, expected, refusal);
         let message = |scene| Route::Message(Scope::new(scene, "x"));
         check(message(Scene::Channel), 5, Refusal::ChannelRate);
         check(message(Scene::Dm), 2, Refusal::SendRate);
@@ -104,6 +111,7 @@ mod tests {
         check(Route::Recall, 10, Refusal::SendRate);
         check(Route::Interaction, 50, Refusal::SendRate);
         check(Route::Other("GET /users/@me".into()), 50, Refusal::SendRate);
+        check_in(60_000, Route::GroupRead("/info".into()), 30, Refusal::SendRate);
     }
 
     #[test]

@@ -69,10 +69,19 @@ impl Bench {
     }
 
     async fn with(limits: Limits) -> Self {
-        let apps = vec![
-            AppConfig::new(APP, "secret"),
-            AppConfig { domain: Domain::Private, ..AppConfig::new(PRIVATE_APP, "secret") },
-        ];
+        Self::of(AppConfig::new(APP, "secret"), limits).await
+    }
+
+    /// A bench whose bot has a callback URL.
+    async fn called_back_at(url: &str, limits: Limits) -> Self {
+        let app = AppConfig { webhook: Some(url.to_owned()), ..AppConfig::new(APP, "secret") };
+        Self::of(app, limits).await
+    }
+
+    async fn of(app: AppConfig, limits: Limits) -> Self {
+        let private =
+            AppConfig { domain: Domain::Private, ..AppConfig::new(PRIVATE_APP, "secret") };
+        let apps = vec![app, private];
         let platform = Platform::open(Config { apps, limits, ..Config::default() }).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());

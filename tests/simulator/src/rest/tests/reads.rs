@@ -38,6 +38,18 @@ async fn guilds_channels_members_and_roles_are_objects_of_the_documented_kind() 
 }
 
 #[tokio::test]
+async fn a_group_is_asked_about_thirty_times_a_minute() {
+    let bench = Bench::new().await;
+    for _ in 0..30 {
+        assert_eq!(bench.get("/v2/groups/G/info").await.status, 200);
+    }
+    assert_eq!(bench.get("/v2/groups/OTHER/info").await.status, 429);
+    assert_eq!(bench.get("/v2/groups/G/bot_state").await.status, 200);
+    bench.later(Duration::from_secs(60));
+    assert_eq!(bench.get("/v2/groups/G/info").await.status, 200);
+}
+
+#[tokio::test]
 async fn an_id_that_is_no_number_is_nobodys() {
     let bench = Bench::new().await;
     assert_eq!(bench.get("/guilds/x").await.code(), 10_004);

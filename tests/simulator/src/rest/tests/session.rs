@@ -55,6 +55,51 @@ async fn a_verdict_shows_the_message_or_does_not() {
     assert!(list.body.as_array().unwrap().is_empty(), "{list:?}");
 }
 
+/// Where nobody listens: each try to call back is in the journal, and that is enough here.
+const NOWHERE: &str = "http://127.0.0.1:9/";
+
+/// The journal as a line of words: the send's status, and the type of what was called back.
+fn story(bench: &Bench) -> Vec<String> {
+    let lines = bench.platform.journal.all().into_iter();
+    lines
+        .filter_map(|line| match line.entry {
+            Entry::Rest { status, .. } => Some(status.to_string()),
+            Entry::Webhook { event_id, attempt: 1, .. } => {
+                event_id.split(':').next().map(str::to_owned)
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_verdict_is_told_once_as_an_event() {
+    let modes = [
+        (AuditMode::Pass { told: Told::After }, "MESSAGE_AUDIT_PASS"),
+        (AuditMode::Reject { told: Told::Before }, "MESSAGE_AUDIT_REJECT"),
+    ];
+    for (mode, t) in modes {
+        let mut limits = Limits { audit: mode, ..Limits::off() };
+        limits.callback.repeats = 0;
+        let bench = Bench::called_back_at(NOWHERE, limits).await;
+        bench.post(path_of(Scene::Group), reply("m", 1)).await;
+        while story(&bench).len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let mut told = story(&bench);
+        // A verdict told first is still on its way to nobody when the send is answered.
+        told.sort();
+        assert_eq!(told, ["202", t]);
+    }
+}
+
+#[tokio::test]
+async fn a_bot_that_is_called_back_needs_no_session() {
+    let bench = Bench::called_back_at(NOWHERE, Limits::default()).await;
+    let id = bench.told(Scene::Channel);
+    assert_eq!(bench.post(path_of(Scene::Channel), reply(&id, 1)).await.status, 200);
+}
+
 #[tokio::test]
 async fn a_fault_can_send_one_message_to_review() {
     let bench = Bench::new().await;
