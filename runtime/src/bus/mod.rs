@@ -1,9 +1,9 @@
 //! The bus: the event log, its lanes, and the commands that come back.
 //!
-//! Two implementations share one conformance suite (`conformance`, behind a feature of that name): the embedded one, durable in
-//! a single file, and NATS JetStream. The rule a newcomer would break: nothing here retries. An
-//! answer that did not come is [`Refusal::Unknown`], and what follows from it is the chain's to
-//! decide (`qqrelay_proto::chain`), never the bus's.
+//! Two implementations share one conformance suite (`conformance`, behind a feature of that name):
+//! the embedded one, durable in a single file, and NATS JetStream. The rule a newcomer would break:
+//! nothing here retries. An answer that did not come is [`Refusal::Unknown`], and what follows from
+//! it is the chain's to decide (`qqrelay_proto::chain`), never the bus's.
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
