@@ -103,6 +103,7 @@ fn form_member(name: &str, text: String) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::stream::Chunk;
 
     #[test]
     fn a_body_is_read_as_the_platform_reads_it() {
@@ -117,6 +118,9 @@ mod tests {
         check("[]", Err(Refusal::BadBody));
         check("{", Err(Refusal::BadBody));
         check(r#"{"content":7}"#, Err(Refusal::BadForm));
+        let rows = r#"{"content":"hi","keyboard":{"content":{"rows":null,"style":null}}}"#;
+        check(rows, Ok(Some("hi")));
+        assert!(parse::<Chunk>(br#"{"input_mode":null}"#).is_ok());
     }
 
     #[test]

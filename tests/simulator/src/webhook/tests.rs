@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::{CallbackKey, ValidationError};
 use crate::app::{AppConfig, AppHandle};
@@ -24,6 +25,8 @@ use crate::rules::Limits;
 
 const APP: &str = "102000001";
 const SECRET: &str = "DG5g3B4j9X2KOErG";
+/// How long a test waits for what must happen.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A callback as it arrived.
 #[derive(Debug, Clone)]
@@ -88,11 +91,13 @@ impl Receiver {
 
     /// What arrived, once `count` callbacks have and are in the journal.
     async fn after(&self, count: usize) -> Vec<Arrived> {
-        let noted = || self.attempts().len() >= count;
-        while !noted() {
+        let noted = async {
             // The journal is written a moment after the receiver has answered.
-            let _ = tokio::time::timeout(Duration::from_millis(5), self.news.notified()).await;
-        }
+            while self.attempts().len() < count {
+                let _ = timeout(Duration::from_millis(5), self.news.notified()).await;
+            }
+        };
+        timeout(DEADLINE, noted).await.expect("so many callbacks are made");
         lock(&self.arrived).clone()
     }
 
@@ -229,7 +234,8 @@ async fn shutting_down_gives_up_what_is_under_way() {
     let receiver = Receiver::start(&[unavailable]).await;
     (0..10).for_each(|n| receiver.push(&n.to_string()));
     receiver.platform.webhooks.shutdown().await;
-    let arrived = lock(&receiver.arrived).len();
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    assert_eq!(lock(&receiver.arrived).len(), arrived);
+    let attempts = receiver.attempts();
+    receiver.push("late");
+    receiver.platform.webhooks.shutdown().await;
+    assert_eq!(receiver.attempts(), attempts);
 }

@@ -117,9 +117,7 @@ async fn a_client_that_does_not_wait_had_no_effect() {
     let gone = tokio::time::timeout(Duration::from_millis(100), call).await;
     assert!(gone.is_err());
     // The server notices by itself that nobody is there any more.
-    while bench.journal().is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    bench.until(|bench| !bench.journal().is_empty()).await;
     assert_eq!(bench.journal(), [(0, None, false)]);
 }
 

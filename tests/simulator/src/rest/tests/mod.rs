@@ -181,6 +181,17 @@ impl Bench {
         self.platform.clock.advance(by);
     }
 
+    /// Waits until the journal is as wanted.
+    async fn until(&self, wanted: impl Fn(&Self) -> bool) {
+        const DEADLINE: Duration = Duration::from_secs(20);
+        let polled = async {
+            while !wanted(self) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, polled).await.expect("the journal gets as wanted");
+    }
+
     /// The calls in the journal, as `(status, code, applied)`.
     fn journal(&self) -> Vec<(u16, Option<u32>, bool)> {
         let lines = self.platform.journal.all().into_iter();

@@ -83,9 +83,7 @@ async fn a_verdict_is_told_once_as_an_event() {
         limits.callback.repeats = 0;
         let bench = Bench::called_back_at(NOWHERE, limits).await;
         bench.post(path_of(Scene::Group), reply("m", 1)).await;
-        while story(&bench).len() < 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        bench.until(|bench| story(bench).len() == 2).await;
         let mut told = story(&bench);
         // A verdict told first is still on its way to nobody when the send is answered.
         told.sort();
