@@ -180,18 +180,22 @@ fn resource(speaker: &Speaker) -> Resource {
     resource.build()
 }
 
-/// Makes spans of ours into traces. What is logged at which level has no say in it.
+/// Makes spans of ours into traces. What is logged at which level has no say in it: a span of level
+/// `debug` is one that is worth its cost only where there are traces.
 fn traces<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let tracer = provider.tracer(names::SERVICE);
-    let ours = |metadata: &Metadata<'_>| is_ours(metadata) && *metadata.level() <= Level::INFO;
+    let traced = |metadata: &Metadata<'_>| {
+        let most = if metadata.is_span() { Level::DEBUG } else { Level::INFO };
+        is_ours(metadata) && *metadata.level() <= most
+    };
     tracing_opentelemetry::layer()
         .with_tracer(tracer)
         .with_location(false)
         .with_threads(false)
-        .with_filter(filter_fn(ours))
+        .with_filter(filter_fn(traced))
 }
 
 #[cfg(test)]
