@@ -1,8 +1,10 @@
 //! What the end-to-end suites are made of.
 
 pub mod cluster;
+pub mod door;
 pub mod gateway;
 pub mod invariants;
+pub mod leaks;
 pub mod process;
 pub mod run;
 mod settle;

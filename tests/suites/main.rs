@@ -1,8 +1,11 @@
 //! End-to-end suites.
 
+mod bad_inputs;
 mod closes;
 mod duplicates;
+mod observability;
 mod relay;
+mod replies;
 mod sessions;
 mod shutdown;
 mod spine;
