@@ -114,11 +114,12 @@ impl Cluster {
     pub async fn start(&mut self) -> anyhow::Result<()> {
         self.starts += 1;
         let start = Start {
+            role: "standalone",
             config: &self.folder.path().join("qqrelay.toml"),
             env: &self.env,
             output: self.output_file(self.starts),
         };
-        self.relay = Some(Relay::standalone(start).await?);
+        self.relay = Some(Relay::start(start).await?);
         Ok(())
     }
 
@@ -305,8 +306,9 @@ fn lag(metrics: &str) -> Option<f64> {
     metrics.lines().filter(|line| of_lane(line)).map(value).sum()
 }
 
-/// The relay's configuration.
-fn config(base_url: &str, bots: &[Bot]) -> String {
+/// The configuration of a relay whose platform is there.
+#[must_use]
+pub fn config(base_url: &str, bots: &[Bot]) -> String {
     let mut text = format!(
         "[platform]\nprofile = \"custom\"\ntoken_url = \"{base_url}\"\napi_url = \"{base_url}\"\n\
          [admin]\nlisten = \"127.0.0.1:0\"\n[worker]\nhandler = \"echo\"\n"

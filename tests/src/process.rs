@@ -23,7 +23,6 @@ const PROFILE: &str = "suites";
 #[derive(Debug)]
 pub struct Relay {
     child: Child,
-    output: PathBuf,
     /// Where its admin port is.
     pub admin: SocketAddr,
 }
@@ -59,6 +58,8 @@ fn build() -> anyhow::Result<PathBuf> {
 /// How a process is started.
 #[derive(Debug, Clone)]
 pub struct Start<'a> {
+    /// What it is: `standalone`, `gateway` or `worker`.
+    pub role: &'static str,
     /// Its configuration.
     pub config: &'a Path,
     /// What its environment says beside that, such as `QQRELAY_LOG__MAX_AGE`.
@@ -68,47 +69,29 @@ pub struct Start<'a> {
 }
 
 impl Relay {
-    /// Starts `qqrelay standalone` and waits until it is ready.
+    /// Starts a process and waits until it is ready.
     ///
     /// # Errors
     ///
     /// It ended before it was ready, or was not in time; what it said is in the error.
-    pub async fn standalone(start: Start<'_>) -> anyhow::Result<Self> {
-        let (mut child, output) = spawn(&start)?;
+    pub async fn start(start: Start<'_>) -> anyhow::Result<Self> {
+        let mut child = spawn(&start)?;
         let ready = within(PATIENCE, "the relay is ready", async || {
             let ended = child.try_wait().ok().flatten();
-            let said = fs::read_to_string(&output).unwrap_or_default();
+            let said = fs::read_to_string(&start.output).unwrap_or_default();
             let ready = said.lines().find_map(admin).map(Ok);
             ready.or_else(|| ended.map(|status| Err((status, said))))
         });
         match ready.await? {
-            Ok(admin) => Ok(Self { child, output, admin }),
+            Ok(admin) => Ok(Self { child, admin }),
             Err((status, said)) => bail!("the relay ended with {status}:\n{said}"),
         }
     }
 
-    /// Runs `qqrelay standalone` to its end, for what cannot start.
-    ///
-    /// # Errors
-    ///
-    /// It did not end in time.
-    pub async fn to_its_end(start: Start<'_>) -> anyhow::Result<(ExitStatus, String)> {
-        let (mut child, output) = spawn(&start)?;
-        let ended = within(PATIENCE, "the relay ends", async || child.try_wait().ok().flatten());
-        let ended = ended.await;
-        if ended.is_err() {
-            child.kill()?;
-        }
-        Ok((ended?, fs::read_to_string(output)?))
-    }
-
-    /// Everything it has said so far.
-    ///
-    /// # Errors
-    ///
-    /// Its output cannot be read.
-    pub fn output(&self) -> anyhow::Result<String> {
-        fs::read_to_string(&self.output).context("the relay's output")
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// What its admin port answers.
@@ -166,8 +149,8 @@ impl Drop for Relay {
     }
 }
 
-fn spawn(start: &Start<'_>) -> anyhow::Result<(Child, PathBuf)> {
-    let Start { config, env, output } = start;
+fn spawn(start: &Start<'_>) -> anyhow::Result<Child> {
+    let Start { role, config, env, output } = start;
     let file = File::create(output).context("the relay's output")?;
     let mut command = Command::new(binary()?);
     for (name, _) in env::vars_os() {
@@ -176,16 +159,15 @@ fn spawn(start: &Start<'_>) -> anyhow::Result<(Child, PathBuf)> {
             command.env_remove(&name);
         }
     }
-    let child = command
-        .args(["standalone", "--config"])
+    command
+        .args([role, "--config"])
         .arg(config)
         .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stderr(file.try_clone()?)
         .stdout(file)
         .spawn()
-        .context("the relay")?;
-    Ok((child, output.clone()))
+        .context("the relay")
 }
 
 /// The address in the line that says "ready".
