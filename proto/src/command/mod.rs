@@ -273,11 +273,15 @@ impl Command {
         if json.len() > Self::BYTES_MAX {
             return Err(CommandError::TooLarge { bytes: json.len() });
         }
+        let whole = |source| CommandError::Unreadable { path: ".".into(), source };
+        // serde would take an array as the members in the order they are declared in.
+        if json.trim_ascii_start().first() != Some(&b'{') {
+            return Err(whole(de::Error::custom("a command is a JSON object")));
+        }
         let mut json = serde_json::Deserializer::from_slice(json);
         let mut command: Self = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             CommandError::Unreadable { path: error.path().to_string(), source: error.into_inner() }
         })?;
-        let whole = |source| CommandError::Unreadable { path: ".".into(), source };
         json.end().map_err(whole)?;
         command.traceparent.take_if(|text| !is_trace_parent(text));
         command.check(text_chars_max)?;

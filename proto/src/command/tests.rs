@@ -153,6 +153,9 @@ fn what_is_no_command_is_refused_and_bounded() {
     check(b"\xEF\xBB\xBF{}");
     check(format!("{}x", base()).as_bytes());
     check("[".repeat(100_000).as_bytes());
+    let members: Vec<_> = base().as_object().unwrap().values().cloned().collect();
+    let listed = read(&Value::from(members)).expect_err("a list names no members").to_string();
+    assert!(listed.contains("a command"), "{listed}");
     let huge = content(json!({"ark":{"a":"x".repeat(Command::BYTES_MAX)}}));
     refused(&huge, "the most is 65536; send less at once");
     let text = base().to_string();

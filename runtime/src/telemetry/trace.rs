@@ -155,11 +155,12 @@ mod tests {
     fn other_crates_and_details_are_not_traced() {
         let kept = traced(|| {
             drop(info_span!(target: "hyper::client", "theirs"));
-            drop(tracing::debug_span!("detail"));
+            drop(tracing::trace_span!("detail"));
+            drop(tracing::debug_span!("ours while there are traces"));
             drop(info_span!("ours"));
         });
         let names: Vec<_> = kept.0.lock().unwrap().iter().map(|span| span.name.clone()).collect();
-        assert_eq!(names, ["ours"]);
+        assert_eq!(names, ["ours while there are traces", "ours"]);
     }
 
     #[test]
