@@ -41,6 +41,16 @@ pub mod header {
     pub const CE_SOURCE: &str = "ce-source";
     /// CloudEvents: `qqrelay.<kind>.v1`.
     pub const CE_TYPE: &str = "ce-type";
+    /// Of a dead letter: metric label of the cause.
+    pub const DLQ_REASON: &str = "Qq-Dlq-Reason";
+    /// Of a dead letter: the cause for people, percent-encoded.
+    pub const DLQ_DETAIL: &str = "Qq-Dlq-Detail";
+    /// Of a dead letter: the stream it came from.
+    pub const DLQ_STREAM: &str = "Qq-Dlq-Stream";
+    /// Of a dead letter: its number there.
+    pub const DLQ_SEQ: &str = "Qq-Dlq-Seq";
+    /// Of a dead letter: the subject it had there.
+    pub const DLQ_SUBJECT: &str = "Qq-Dlq-Subject";
 }
 
 /// A record on its way to the log.
@@ -151,7 +161,8 @@ impl Headers {
 }
 
 /// Percent-encodes what may not stand in a header, as the CloudEvents NATS binding asks.
-fn encode(text: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn encode(text: &str) -> Cow<'_, str> {
     let plain = |byte: &u8| matches!(byte, 0x21..=0x7E if !matches!(byte, b'"' | b'%'));
     if text.as_bytes().iter().all(plain) {
         return Cow::Borrowed(text);
@@ -167,7 +178,9 @@ fn encode(text: &str) -> Cow<'_, str> {
     Cow::Owned(encoded)
 }
 
-fn decode(text: &str) -> String {
+/// Undoes [`encode`].
+#[must_use]
+pub fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [byte, tail @ ..] = rest {

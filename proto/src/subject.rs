@@ -219,6 +219,33 @@ impl Lane {
     }
 }
 
+impl Lane {
+    /// Its events in a partition: `qq.v1.ev.03.*.*.e.7.>`.
+    #[must_use]
+    pub fn events_in(self, partition: Partition) -> String {
+        format!("qq.v1.ev.{partition}.*.*.e.{self}.>")
+    }
+
+    /// Its commands, as the stream stores them: `qq.v1.cmd.7.>`.
+    #[must_use]
+    pub fn commands(self) -> String {
+        format!("qq.v1.cmd.{self}.>")
+    }
+
+    /// One of its consumers: `7-12`. What follows the lane tells its holders apart.
+    #[must_use]
+    pub fn consumer(self, holder: impl fmt::Display) -> String {
+        format!("{self}-{holder}")
+    }
+
+    /// What follows the lane in the name of one of its consumers; `None` of another's.
+    #[must_use]
+    pub fn holder_of(self, consumer: &str) -> Option<&str> {
+        let (lane, holder) = consumer.split_once('-')?;
+        (lane == self.to_string() && !holder.is_empty()).then_some(holder)
+    }
+}
+
 impl fmt::Display for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -372,6 +399,27 @@ fn parse_log(text: &str) -> Option<LogSubject> {
 /// The stream that holds commands until they are done: `QQ_COMMANDS`.
 pub const COMMANDS: &str = "QQ_COMMANDS";
 
+/// What outside consumers publish commands to.
+pub const COMMAND_SUBJECTS: &str = "qq.v1.cmd.*.*.*.*";
+
+/// What [`COMMANDS`] makes of it: the server puts the lane in, as [`Lane::of`] computes it.
+pub const COMMAND_STORED_AS: &str = "qq.v1.cmd.{{partition(16,1,2,3)}}.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}.{{wildcard(4)}}";
+
+/// The stream of attempts and outcomes: `QQ_RESULTS`.
+pub const RESULTS: &str = "QQ_RESULTS";
+
+/// All that is known of any command.
+pub const RESULT_SUBJECTS: &str = "qq.v1.res.>";
+
+/// The stream of what could not be handled: `QQ_DLQ`.
+pub const LETTERS: &str = "QQ_DLQ";
+
+/// Everything parked.
+pub const LETTER_SUBJECTS: &str = "qq.v1.dlq.>";
+
+/// Where commands are asked for and waited for: every app, every action.
+pub const REQUESTS: &str = "qq.v1.rpc.*.*";
+
 /// Where a command for one scope goes, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ScopeSubject {
@@ -515,6 +563,24 @@ mod tests {
         assert_eq!(place.result("e:1"), "qq.v1.res.102.group.A1.e=3A1");
         assert_eq!(place.dead_letter("message_create"), "qq.v1.dlq.7.102.group.A1.message_create");
         assert_eq!(request(&"102".into(), "send"), "qq.v1.rpc.102.send");
+    }
+
+    #[test]
+    fn a_lanes_filters_and_consumers_read_as_the_design_writes_them() {
+        let lane = Lane::new(7).expect("there are 16 lanes");
+        assert_eq!(lane.events_in(Partition::Chain(3)), "qq.v1.ev.03.*.*.e.7.>");
+        assert!(matches(&lane.events_in(Partition::Chain(2)), &event("102", Scene::Group, "A1")));
+        let place = ScopeSubject::new(&"102".into(), &Scope::new(Scene::Group, "A1"));
+        assert!(matches(&lane.commands(), &place.stored_command("send")));
+        assert!(matches(COMMAND_SUBJECTS, &place.command("send")));
+        assert_eq!(lane.consumer(12), "7-12");
+        let one = Lane::new(1).expect("there are 16 lanes");
+        let check = |lane: Lane, name, expected| assert_eq!(lane.holder_of(name), expected);
+        check(lane, "7-12", Some("12"));
+        check(one, "1-a", Some("a"));
+        check(one, "11-a", None);
+        check(one, "1-", None);
+        check(one, "ping", None);
     }
 
     /// Expected lanes are those of nats-server 2.15's `partition(16,1,2,3)`.

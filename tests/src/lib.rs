@@ -7,6 +7,7 @@ pub mod invariants;
 pub mod leaks;
 pub mod process;
 pub mod run;
+pub mod servers;
 mod settle;
 pub mod stage;
 pub mod wait;

@@ -8,6 +8,7 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod embedded;
+pub mod nats;
 
 use std::fmt;
 use std::task::{Context, Poll};

@@ -27,7 +27,7 @@ impl<'a> Checked<'a> {
         Self { tree, findings }
     }
 
-    fn report(&mut self, field: &str, what: impl Into<String>, fix: impl Into<String>) {
+    pub(super) fn report(&mut self, field: &str, what: impl Into<String>, fix: impl Into<String>) {
         self.findings.add(self.tree.origin(field), field, what, fix);
     }
 
@@ -38,7 +38,7 @@ impl<'a> Checked<'a> {
         }
     }
 
-    fn span(&mut self, field: &str, value: Duration, range: RangeInclusive<Duration>) {
+    pub(super) fn span(&mut self, field: &str, value: Duration, range: RangeInclusive<Duration>) {
         if !range.contains(&value) {
             let (from, to) = (Span::format(*range.start()), Span::format(*range.end()));
             let what = format!("{} is out of range", Span::format(value));
@@ -73,6 +73,9 @@ impl<'a> Checked<'a> {
 pub(super) fn check(config: &Config, to: &mut Checked<'_>) {
     platform(config, to);
     log(config, to);
+    if let Some(nats) = &config.nats {
+        super::nats::check(nats, to);
+    }
     gateway(config, to);
     worker(config, to);
     egress(config, to);

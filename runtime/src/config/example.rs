@@ -1,7 +1,7 @@
 //! The example file: every section and key with its doc and default, written from the schema.
 //!
-//! A key that has a default stands there as a comment, `#key = default`; a comment for people has
-//! a blank after its `#`.
+//! A key that has a default stands there as a comment, `#key = default`, and so does a section that
+//! is not there by default; a comment for people has a blank after its `#`.
 
 use std::fmt::Write;
 
@@ -44,7 +44,9 @@ pub(super) fn write(schema: &Schema) -> String {
 
 fn table(text: &mut String, name: &str, section: &Json) {
     comment(text, section);
-    let _ = writeln!(text, "[{name}]");
+    // A section that means something by being there stands as a comment, as its keys do.
+    let mark = if section.get("x-optional").is_some() { "#" } else { "" };
+    let _ = writeln!(text, "{mark}[{name}]");
     members(text, section, name);
 }
 

@@ -9,6 +9,7 @@ mod check;
 mod example;
 mod form;
 mod gateway;
+mod nats;
 mod platform;
 mod problem;
 mod process;
@@ -22,6 +23,7 @@ mod worker;
 pub(crate) use check::is_loopback;
 pub use form::{Count, FormError, Size, Span};
 pub use gateway::{Embedded, Gateway, Lease, Log};
+pub use nats::Nats;
 pub use platform::{Bot, Platform, ProfileName};
 pub use problem::{Origin, Problem, Problems};
 pub use process::{Admin, LogFormat, Telemetry};
@@ -40,6 +42,9 @@ section! {
         log: Log = Log::default(),
         /// The store of a process that has no servers beside it.
         embedded: Embedded = Embedded::default(),
+        /// NATS JetStream
+        #[schemars(with = "Nats", extend("x-optional" = true))]
+        nats: Option<Nats> = None,
         /// Who runs a partition or a lane.
         lease: Lease = Lease::default(),
         /// The process that holds the sockets and writes the log.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Count, HandlerName, example};
+use crate::config::{Count, HandlerName, Nats, example};
 
 const BOT: &str = "[[bots]]\napp_id = '102000001'\nsecret = '0123456789abcdef'\n";
 
@@ -159,8 +159,8 @@ handler = 'lambda'
 [log]
 window = 70000
 partitions = 0
-[nats]
-url = 'nats://127.0.0.1'
+[kafka]
+url = 'kafka://127.0.0.1'
 [[bots]]
 app_id = 102000001
 secret = 'short'
@@ -182,7 +182,7 @@ shards = 1000000000
             "7 worker.handler",
             "9 log.window",
             "10 log.partitions",
-            "11 nats",
+            "11 kafka",
             "14 bots[0].app_id",
             "15 bots[0].secret",
             "16 bots[1].app_id",
@@ -389,12 +389,13 @@ fn the_example_loads_as_it_is_and_with_every_default_written_out() {
         .lines()
         .map(|line| {
             line.strip_prefix('#')
-                .filter(|rest| rest.starts_with(char::is_alphabetic))
+                .filter(|rest| rest.starts_with(|c: char| c.is_alphabetic() || c == '['))
                 .unwrap_or(line)
         })
         .flat_map(|line| [line, "\n"])
         .collect();
     assert_ne!(written_out, text);
+    let expected = Config { nats: Some(Nats::default()), ..expected };
     assert_eq!(read(&written_out, &[]).unwrap().config, expected);
     for field in schema::fields(&schema::generate()) {
         let key = field.rsplit('.').next().unwrap_or(&field);
@@ -412,4 +413,27 @@ fn a_rate_limit_is_the_operators_to_change_and_ours_to_warn_of() {
     assert_eq!(loaded.warnings[0].field, "egress.limits.channel");
     check_one("[egress.limits]\nchanel = '5/s'", &["egress.limits.chanel: unknown key", "channel"]);
     check_one("[egress.limits]\nchannel = '5 a second'", &["egress.limits.channel"]);
+}
+
+#[test]
+fn a_nats_section_is_there_when_it_is_written_and_only_then() {
+    assert_eq!(read(BOT, &[]).unwrap().config.nats, None);
+    let nats = read(format!("[nats]\n{BOT}"), &[]).unwrap().config.nats;
+    assert_eq!(nats, Some(Nats::default()));
+    let variable = [("QQRELAY_NATS__REPLICAS", "3")];
+    assert_eq!(read(BOT, &variable).unwrap().config.nats.map(|nats| nats.replicas), Some(3));
+}
+
+#[test]
+fn what_is_wrong_with_nats_is_named_with_its_fix() {
+    let check = |keys: &str, pieces: &[&str]| check_one(format!("[nats]\n{keys}\n{BOT}"), pieces);
+    check("urls = []", &["nats.urls", "no server", "nats://127.0.0.1:4222"]);
+    check("urls = ['nats://a', 'http://b']", &["nats.urls[1]", "tls://"]);
+    check("replicas = 2", &["nats.replicas", "1, 3 or 5"]);
+    check("inbox_prefix = 'a.*'", &["nats.inbox_prefix", "letters and digits"]);
+    check("user = 'gateway'", &["nats.password_file", "missing", "both or none"]);
+    check("cert_file = '/dev/null'", &["nats.key_file", "missing", "nats.cert_file"]);
+    check("token_file = '/nowhere/token'", &["nats.token_file", "/nowhere/token", "may read"]);
+    check("nkey_file = '/dev/null'\ntoken_file = '/dev/null'", &["nats.token_file", "one way"]);
+    check("request_timeout = '10ms'", &["nats.request_timeout", "out of range"]);
 }
