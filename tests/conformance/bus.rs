@@ -1,37 +1,14 @@
-//! The bus on nats-server: the suite of the trait on one server and on three, each of which is
-//! killed where the suite starts its bus again.
+//! The bus on nats-server: the suite of the trait on one server, which is killed where the suite
+//! starts its bus again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use qqrelay_runtime::bus::Bus;
-use qqrelay_runtime::bus::conformance::{Fixture, LAYOUT};
-use qqrelay_runtime::bus::embedded::Limits;
-use qqrelay_runtime::bus::nats::NatsBus;
-use qqrelay_runtime::config::Nats;
+use qqrelay_runtime::bus::conformance::Fixture;
 use qqrelay_tests::servers::nats::{NatsServer, Setup};
-use tokio::time::Instant;
 
-/// How long a record may go unanswered: a leader is chosen in less.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-
-/// Until three servers that were just started keep streams.
-const READY_WITHIN: Duration = Duration::from_secs(60);
-
-/// Connects as soon as the servers let streams be made.
-async fn connect(urls: Vec<String>, replicas: u8) -> Arc<dyn Bus> {
-    let nats = Nats { urls, replicas, ..Nats::default() };
-    let limits = Limits::default();
-    let end = Instant::now() + READY_WITHIN;
-    loop {
-        match NatsBus::connect(&nats, "conformance", LAYOUT, &limits, ANSWER_WITHIN).await {
-            Ok(bus) => return Arc::new(bus),
-            Err(error) if error.is_passing() && Instant::now() < end => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
+use crate::nats_stage::connect;
 
 struct OneServer {
     server: NatsServer,

@@ -3,3 +3,9 @@
 //! `tests/servers/install` has to have been there first; `tests/run` calls it.
 
 mod bus;
+mod nats_answers;
+mod nats_fencing;
+mod nats_lanes;
+mod nats_login;
+mod nats_refusals;
+mod nats_stage;

@@ -3,6 +3,7 @@
 //! `tests/servers/install` puts the programs where they are looked for here.
 
 pub mod nats;
+pub mod proxy;
 
 use std::net::TcpListener;
 use std::path::PathBuf;

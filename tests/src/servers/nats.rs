@@ -25,12 +25,33 @@ pub struct NatsServer {
 }
 
 /// What a server is started with.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Setup {
-    /// More of the configuration file: users, TLS, limits.
+    /// Who may connect: everybody, where nothing else is said.
+    pub accounts: String,
+    /// More of the configuration file: TLS, limits.
     pub config: String,
     /// More for the block `jetstream`.
     pub jetstream: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::with_accounts("")
+    }
+}
+
+impl Setup {
+    /// With accounts beside the system's, each `NAME { … }`.
+    #[must_use]
+    pub fn with_accounts(accounts: &str) -> Self {
+        let system = "SYS { users: [ {user: sys, password: sys} ] }";
+        Self {
+            accounts: format!("system_account: SYS\naccounts {{ {system}\n{accounts}\n}}"),
+            config: String::new(),
+            jetstream: String::new(),
+        }
+    }
 }
 
 impl NatsServer {
@@ -46,12 +67,12 @@ impl NatsServer {
     async fn start_named(name: &str, setup: &Setup) -> anyhow::Result<Self> {
         let home = tempfile::tempdir()?;
         let store = home.path().join("store");
-        let Setup { config, jetstream } = setup;
+        let Setup { accounts, config, jetstream } = setup;
         // The largest file store is what all streams may reserve together, not what is written.
         let text = format!(
-            "server_name: {name}\nports_file_dir: {home:?}\nsystem_account: SYS\n\
+            "server_name: {name}\nports_file_dir: {home:?}\n\
              jetstream {{ store_dir: {store:?}, max_mem: 256MB, max_file: 1TB\n{jetstream}\n}}\n\
-             accounts {{ SYS {{ users: [ {{ user: sys, password: sys }} ] }} }}\n{config}\n",
+             {accounts}\n{config}\n",
             home = home.path(),
         );
         fs::write(home.path().join("nats.conf"), text)?;

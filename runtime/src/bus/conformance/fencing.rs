@@ -1,6 +1,7 @@
 //! Rules of ownership: who was deposed writes nothing more.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use qqrelay_proto::id::{OwnerId, Scene, Scope};
 use qqrelay_proto::record::Stored;
@@ -10,9 +11,11 @@ use tokio::task::JoinSet;
 use super::owner::{Acknowledged, Owner};
 use super::stage::{PARTITION, batch, event, markers, publish, within};
 use super::{Fixture, LAYOUT};
-use crate::bus::Log;
+use crate::bus::{Bus, Log};
 
 const WINDOW: u64 = LAYOUT.window as u64;
+
+const TAKEOVERS: usize = 20;
 
 fn group() -> Scope {
     Scope::new(Scene::Group, "A1")
@@ -67,12 +70,16 @@ pub async fn a_deposed_owner_reads_whose_the_partition_is(fixture: &mut impl Fix
 
 /// Each taker interrupts a writer with a full window in flight, and continues its session.
 pub async fn twenty_takeovers_leave_one_writer_at_a_time_and_no_hole(fixture: &mut impl Fixture) {
-    const TAKEOVERS: usize = 20;
     let bus = fixture.bus();
+    takeovers(async || Arc::clone(&bus)).await;
+}
+
+/// Twenty takeovers; `bus` gives each owner the bus as its process has it.
+pub async fn takeovers(bus: impl AsyncFn() -> Arc<dyn Bus>) {
     let mut owners = JoinSet::new();
     for turn in 0..=TAKEOVERS {
         let enough = if turn == TAKEOVERS { 1000 } else { u64::MAX };
-        let owner = Owner::open(&*bus, format!("owner-{turn}"), group(), enough).await;
+        let owner = Owner::open(&*bus().await, format!("owner-{turn}"), group(), enough).await;
         let progress = owner.progress();
         owners.spawn(owner.run());
         let written = async {
@@ -84,14 +91,31 @@ pub async fn twenty_takeovers_leave_one_writer_at_a_time_and_no_hole(fixture: &m
     }
     let acknowledged: Vec<_> = within("all owners stand down", owners.join_all()).await.concat();
 
+    let mut log = bus().await.log(PARTITION).await.expect("the bus is up");
+    let stored = log.range(&PARTITION.all(), 1, usize::MAX >> 1).await.expect("the bus is up");
+    check(&stored, &acknowledged, TAKEOVERS + 1);
+}
+
+/// One owner writes `enough` records through `trouble`, which is given how many were acknowledged.
+pub async fn one_owner_through(
+    bus: &dyn Bus,
+    enough: u64,
+    trouble: impl AsyncFnOnce(Arc<AtomicU64>),
+) {
+    let owner = Owner::open(bus, "owner".to_owned(), group(), enough).await;
+    let progress = owner.progress();
+    let owner = tokio::spawn(owner.run());
+    within("the trouble", trouble(progress)).await;
+    let acknowledged = within("the owner goes on", owner).await.expect("it does not panic");
+    assert!(acknowledged.len() as u64 >= enough, "it stood down after {}", acknowledged.len());
     let mut log = bus.log(PARTITION).await.expect("the bus is up");
     let stored = log.range(&PARTITION.all(), 1, usize::MAX >> 1).await.expect("the bus is up");
-    check(&stored, &acknowledged);
+    check(&stored, &acknowledged, 1);
 }
 
 /// The promises, read off the log: one writer between two markers, every frame once and in order,
 /// and everything acknowledged where it was said to be.
-fn check(stored: &[Stored], acknowledged: &[Acknowledged]) {
+fn check(stored: &[Stored], acknowledged: &[Acknowledged], takers: usize) {
     let (mut owner, mut seq, mut owners) = (None, 0, 0);
     for (stored, number) in stored.iter().zip(1..) {
         assert_eq!(stored.number, number, "the log has no hole");
@@ -108,7 +132,7 @@ fn check(stored: &[Stored], acknowledged: &[Acknowledged]) {
             }
         }
     }
-    assert_eq!(owners, 21, "every taker has owned the partition");
+    assert_eq!(owners, takers, "every taker has owned the partition");
     for Acknowledged { number, seq } in acknowledged {
         let index = usize::try_from(number - 1).expect("the log was read whole");
         assert_eq!(stored[index].record.headers.seq, Some(*seq), "record {number}");

@@ -13,7 +13,7 @@ pub mod log;
 mod owner;
 pub mod readers;
 pub mod results;
-mod stage;
+pub mod stage;
 
 use std::sync::Arc;
 

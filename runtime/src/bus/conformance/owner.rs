@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use qqrelay_proto::chain::{Chain, Entry, Input, Output, Refused, Settings};
+use qqrelay_proto::chain::{Chain, Entry, Input, Memory, Output, Refused, Settings};
 use qqrelay_proto::id::Scope;
 use qqrelay_proto::record::{Ownership, Record, Stored, Tail};
 
@@ -114,7 +114,11 @@ impl Owner {
                     let before = self.log.range(&PARTITION.all(), from, limit).await;
                     self.handle(Input::Before(before.map_err(|refusal| seen(&refusal))));
                 }
-                Output::Opened(_) => self.next = Some(self.tail().await + 1),
+                // What was not in the log goes out again, by the chain.
+                Output::Opened(Memory::Kept) => {}
+                Output::Opened(Memory::Forgotten | Memory::LogLost) => {
+                    self.next = Some(self.tail().await + 1);
+                }
                 Output::Durable { tag: seq, number } => {
                     self.acknowledged.push(Acknowledged { number, seq });
                     self.progress.fetch_add(1, Ordering::SeqCst);

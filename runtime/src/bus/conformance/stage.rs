@@ -16,22 +16,22 @@ use crate::bus::{Answer, Bus, Delivery, Feed, Log, Refusal};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The partition where nothing else is said.
-pub(super) const PARTITION: Partition = Partition::Chain(0);
+pub const PARTITION: Partition = Partition::Chain(0);
 
 /// Waits for what must happen.
-pub(super) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     let waited = tokio::time::timeout(PATIENCE, future).await;
     waited.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
 }
 
 /// A bot's only shard, in a partition.
-pub(super) fn source(partition: Partition, app: &str) -> SourceSubject {
+pub fn source(partition: Partition, app: &str) -> SourceSubject {
     let shard = ShardId::new(0, 1).expect("0 is below 1");
     SourceSubject::new(partition, &app.into(), Source::Shard(shard))
 }
 
 /// A group of this bot whose work is in the lane.
-pub(super) fn scope_in(app: &str, lane: Lane) -> Scope {
+pub fn scope_in(app: &str, lane: Lane) -> Scope {
     let groups = (0..).map(|number| Scope::new(Scene::Group, format!("G{number}")));
     let lane_of =
         |scope: &Scope| Lane::of(&Token::escape(app), scope.scene, &Token::escape(&scope.id));
@@ -39,12 +39,12 @@ pub(super) fn scope_in(app: &str, lane: Lane) -> Scope {
 }
 
 /// Event `seq` of bot 102's session, in a scope.
-pub(super) fn event(partition: Partition, scope: &Scope, seq: u64) -> Record {
+pub fn event(partition: Partition, scope: &Scope, seq: u64) -> Record {
     event_of("102", partition, scope, seq)
 }
 
 /// Event `seq` of a bot's session.
-pub(super) fn event_of(app: &str, partition: Partition, scope: &Scope, seq: u64) -> Record {
+pub fn event_of(app: &str, partition: Partition, scope: &Scope, seq: u64) -> Record {
     let id = format!("{app}:m{seq}").into();
     let event = EventHeaders { id, app: app.into(), kind: EventKind::MessageCreate };
     let headers = Headers {
@@ -59,14 +59,14 @@ pub(super) fn event_of(app: &str, partition: Partition, scope: &Scope, seq: u64)
 }
 
 /// Something said of a bot's session.
-pub(super) fn session(partition: Partition, app: &str, seq: u64) -> Record {
+pub fn session(partition: Partition, app: &str, seq: u64) -> Record {
     let payload = serde_json::to_vec(&SessionRecord::Kept).expect("records serialise");
     let headers = Headers { session: Some("s-1".into()), seq: Some(seq), ..Headers::default() };
     Record { subject: source(partition, app).session(), headers, payload: payload.into() }
 }
 
 /// `count` records that name an owner.
-pub(super) fn markers(partition: Partition, owner: &str, count: usize) -> Vec<Record> {
+pub fn markers(partition: Partition, owner: &str, count: usize) -> Vec<Record> {
     let marker = |filler: usize| {
         let marker = Ownership {
             owner: owner.into(),
@@ -82,27 +82,27 @@ pub(super) fn markers(partition: Partition, owner: &str, count: usize) -> Vec<Re
 }
 
 /// As many as a taker writes: one more than the window.
-pub(super) fn batch(partition: Partition, owner: &str) -> Vec<Record> {
+pub fn batch(partition: Partition, owner: &str) -> Vec<Record> {
     markers(partition, owner, usize::from(LAYOUT.window) + 1)
 }
 
 /// A group's place for commands.
-pub(super) fn place(scope: &Scope) -> ScopeSubject {
+pub fn place(scope: &Scope) -> ScopeSubject {
     ScopeSubject::new(&AppId::from("102"), scope)
 }
 
 /// A payload that names a number.
-pub(super) fn payload(number: u64) -> Bytes {
+pub fn payload(number: u64) -> Bytes {
     format!(r#"{{"number":{number}}}"#).into()
 }
 
 /// The next answer of a log.
-pub(super) async fn answer(log: &mut Box<dyn Log>) -> Answer {
+pub async fn answer(log: &mut Box<dyn Log>) -> Answer {
     within("an answer of the log", poll_fn(|cx| log.poll_answer(cx))).await
 }
 
 /// Publishes as `number`, `number` + 1, … in one pipeline, and gives the numbers that were stored.
-pub(super) async fn publish(
+pub async fn publish(
     log: &mut Box<dyn Log>,
     number: u64,
     records: impl IntoIterator<Item = Record>,
@@ -112,8 +112,13 @@ pub(super) async fn publish(
         log.publish(sent, record);
         sent += 1;
     }
+    accepted(log, sent - number).await
+}
+
+/// Waits for the answers to `count` records, and gives the numbers that were stored.
+pub async fn accepted(log: &mut Box<dyn Log>, count: u64) -> Vec<u64> {
     let mut stored = Vec::new();
-    for _ in number..sent {
+    for _ in 0..count {
         match answer(log).await {
             Answer::Stored { number } => stored.push(number),
             Answer::Refused { refusal: Refusal::Mismatch, .. } => {}
@@ -125,20 +130,22 @@ pub(super) async fn publish(
 }
 
 /// Appends to a partition that nobody else writes.
-pub(super) struct Writer {
-    pub(super) log: Box<dyn Log>,
+pub struct Writer {
+    /// The partition, for reading.
+    pub log: Box<dyn Log>,
     next: u64,
 }
 
 impl Writer {
-    pub(super) async fn open(bus: &dyn Bus, partition: Partition) -> Self {
+    /// Goes on behind what is there.
+    pub async fn open(bus: &dyn Bus, partition: Partition) -> Self {
         let mut log = bus.log(partition).await.expect("the bus is up");
         let next = log.extent().await.expect("the bus is up").last + 1;
         Self { log, next }
     }
 
     /// Appends and waits for the acknowledgements; gives the first number.
-    pub(super) async fn append(&mut self, records: Vec<Record>) -> u64 {
+    pub async fn append(&mut self, records: Vec<Record>) -> u64 {
         let first = self.next;
         let mut records = records.into_iter().peekable();
         while records.peek().is_some() {
@@ -152,12 +159,12 @@ impl Writer {
 }
 
 /// The next piece of a lane's work.
-pub(super) async fn next(feed: &mut Box<dyn Feed>) -> Delivery {
+pub async fn next(feed: &mut Box<dyn Feed>) -> Delivery {
     within("a piece of work", feed.next()).await.expect("the lane is held")
 }
 
 /// The next `count` pieces of a lane's work.
-pub(super) async fn take(feed: &mut Box<dyn Feed>, count: usize) -> Vec<Delivery> {
+pub async fn take(feed: &mut Box<dyn Feed>, count: usize) -> Vec<Delivery> {
     let mut taken = Vec::with_capacity(count);
     while taken.len() < count {
         taken.push(next(feed).await);
@@ -166,6 +173,6 @@ pub(super) async fn take(feed: &mut Box<dyn Feed>, count: usize) -> Vec<Delivery
 }
 
 /// The numbers of pieces.
-pub(super) fn numbers(deliveries: &[Delivery]) -> Vec<u64> {
+pub fn numbers(deliveries: &[Delivery]) -> Vec<u64> {
     deliveries.iter().map(|delivery| delivery.position.number).collect()
 }

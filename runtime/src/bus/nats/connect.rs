@@ -198,7 +198,8 @@ fn options(
         let text = credential("credentials_file", path)?;
         let file =
             |source| ConnectError::File { field: "credentials_file", path: path.clone(), source };
-        options = options.credentials(&text).map_err(file)?;
+        // The client finds the key in it only where its last line ends.
+        options = options.credentials(&format!("{text}\n")).map_err(file)?;
     }
     if let Some(path) = &nats.nkey_file {
         options = options.nkey(credential("nkey_file", path)?);

@@ -255,7 +255,10 @@ impl Log for PartitionLog {
     }
 
     async fn mark(&mut self, records: Vec<Record>) -> Result<u64, Refusal> {
-        mark::mark(self, records).await
+        let last = mark::mark(self, records).await?;
+        // What was in flight before cannot fit behind a batch, and takes no room in the window.
+        self.refuse(&Refusal::Unknown("a batch was written behind it".to_owned()), |_| true);
+        Ok(last)
     }
 
     async fn last(&mut self, filter: &str) -> Result<Option<Stored>, Refusal> {
