@@ -90,6 +90,9 @@ pub(crate) struct Demo {
     /// Keep log and journal in this folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
+    /// Let the events lie on this NATS server, which no relay may be using.
+    #[arg(long, value_name = "URL")]
+    pub(crate) nats: Option<String>,
 }
 
 /// How the simulated platform is set up.

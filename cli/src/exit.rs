@@ -16,6 +16,8 @@ pub(crate) enum Failure {
     Unavailable(anyhow::Error),
     /// The configuration is wrong.
     Config(Problems),
+    /// The configuration does not fit what is there: the other side refuses it.
+    Setting(anyhow::Error),
 }
 
 /// What a subcommand gives back.
@@ -27,7 +29,7 @@ impl Failure {
         match self {
             Self::No | Self::Failed(_) => 1,
             Self::Unavailable(_) => 69,
-            Self::Config(_) => 78,
+            Self::Config(_) | Self::Setting(_) => 78,
         }
     }
 
@@ -40,8 +42,7 @@ impl Failure {
     pub(crate) fn report(self) -> ExitCode {
         match &self {
             Self::No => {}
-            Self::Failed(error) | Self::Unavailable(error) => eprintln!("qqrelay: {error:#}"),
-            Self::Config(problems) => eprintln!("qqrelay: {problems}"),
+            failure => eprintln!("qqrelay: {failure}"),
         }
         ExitCode::from(self.code())
     }
@@ -51,7 +52,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::No => f.write_str("no"),
-            Self::Failed(error) | Self::Unavailable(error) => write!(f, "{error:#}"),
+            Self::Failed(error) | Self::Unavailable(error) | Self::Setting(error) => {
+                write!(f, "{error:#}")
+            }
             Self::Config(problems) => problems.fmt(f),
         }
     }

@@ -1,9 +1,9 @@
-//! What a process on the embedded file offers on its admin port, to this machine only: its events,
-//! and a way to give it commands. With servers beside it, NATS is the way for both.
+//! What a process offers on its admin port, to this machine only: its events, and a way to give it
+//! commands. With servers beside it, NATS is the way for both from other machines.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -14,18 +14,14 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::stream;
 use qqrelay_gateway::{Board, ShardStatus};
-use qqrelay_proto::command::{Command, TEXT_CHARS_MAX};
-use qqrelay_proto::id::{AppId, Scope};
+use qqrelay_proto::id::AppId;
 use qqrelay_proto::outcome::{News, Outcome, ResultRecord};
 use qqrelay_proto::record::Stored;
-use qqrelay_proto::subject::{Partition, ScopeSubject};
+use qqrelay_proto::subject::Partition;
+use qqrelay_runtime::bus::ask::{AskError, Asked, ask};
 use qqrelay_runtime::bus::{Bus, BusError, Reader, Records, Start};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::time::{Instant, timeout_at};
-
-/// The longest that a caller may wait for an outcome.
-pub(crate) const WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// Where events are followed.
 pub(crate) const TAIL: &str = "/v1/tail";
@@ -37,10 +33,27 @@ pub(crate) const SHARDS: &str = "/v1/shards";
 /// What the routes work on.
 #[derive(Clone)]
 pub(crate) struct Local {
-    /// The bus of this process.
-    pub(crate) bus: Arc<dyn Bus>,
+    /// The bus of this process, once it is there.
+    bus: Arc<OnceLock<Arc<dyn Bus>>>,
     /// The shards of this process.
-    pub(crate) board: Board,
+    board: Board,
+}
+
+impl Local {
+    /// Routes of a process that has no bus yet.
+    pub(crate) fn new(board: Board) -> Self {
+        Self { bus: Arc::default(), board }
+    }
+
+    /// Lets the routes work on this bus from now on.
+    pub(crate) fn offer(&self, bus: Arc<dyn Bus>) {
+        let _ = self.bus.set(bus); // a process has one bus
+    }
+
+    fn bus(&self) -> Result<&dyn Bus, BusError> {
+        let starting = || BusError::Unavailable("the process still waits for its servers".into());
+        self.bus.get().map(|bus| &**bus).ok_or_else(starting)
+    }
 }
 
 /// The routes.
@@ -112,7 +125,9 @@ async fn shards(State(local): State<Local>) -> Json<Listing> {
 
 async fn tail(State(local): State<Local>, Query(query): Query<TailQuery>) -> Response {
     let start = if query.from_start { Start::Oldest } else { Start::New };
-    let records = match local.bus.read(Reader { filter: query.filter, start }).await {
+    let reader = Reader { filter: query.filter, start };
+    let reading = async { local.bus()?.read(reader).await };
+    let records = match reading.await {
         Ok(records) => records,
         Err(error) => return refusal(&error),
     };
@@ -155,51 +170,16 @@ async fn command(
     Query(query): Query<CommandQuery>,
     body: Bytes,
 ) -> Response {
-    let command = match Command::read(&body, TEXT_CHARS_MAX) {
-        Ok(command) => command,
-        Err(error) => {
-            return (StatusCode::BAD_REQUEST, Json(Refusal { error: error.to_string() }))
-                .into_response();
+    let limit = Duration::from_secs(query.wait);
+    let asking = async { ask(local.bus()?, body, limit).await };
+    match asking.await {
+        Ok(Asked::Outcome(record)) => Json(record).into_response(),
+        Ok(Asked::Pending(id)) => (StatusCode::ACCEPTED, Json(id)).into_response(),
+        Err(AskError::Bus(error)) => refusal(&error),
+        Err(AskError::Command(error)) => {
+            (StatusCode::BAD_REQUEST, Json(Refusal { error: error.to_string() })).into_response()
         }
-    };
-    let subject =
-        ScopeSubject::new(&command.app, &Scope::new(command.scene, Arc::clone(&command.scope)));
-    let sent = subject.command(command.action.name());
-    if let Err(error) = local.bus.command(command.id.as_str(), &sent, body).await {
-        return refusal(&error);
     }
-    let limit = Duration::from_secs(query.wait).min(WAIT_MAX);
-    match outcome(&*local.bus, &subject.result(command.id.as_str()), limit).await {
-        Ok(Some(record)) => Json(record).into_response(),
-        Ok(None) => (StatusCode::ACCEPTED, Json(command.id)).into_response(),
-        Err(error) => refusal(&error),
-    }
-}
-
-/// The newest outcome of a command; waits for a first one, and does not wait for reviewers.
-async fn outcome(
-    bus: &dyn Bus,
-    subject: &str,
-    limit: Duration,
-) -> Result<Option<ResultRecord>, BusError> {
-    let until = Instant::now() + limit;
-    let mut seen = 0;
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let waiting = bus.await_result(subject, seen, left);
-        let known = timeout_at(until + Duration::from_secs(1), waiting).await;
-        let known = known.unwrap_or_else(|_| Ok(Vec::new()))?;
-        let records = known.iter().filter_map(|entry| serde_json::from_slice(entry).ok());
-        let newest = records.filter(has_outcome).last();
-        if newest.is_some() || known.len() <= seen {
-            return Ok(newest);
-        }
-        seen = known.len();
-    }
-}
-
-fn has_outcome(record: &ResultRecord) -> bool {
-    matches!(record.news, News::Outcome(_))
 }
 
 /// What a record says became of the command.

@@ -1,5 +1,6 @@
 //! The relay's one binary.
 
+mod admin_port;
 mod args;
 mod base;
 mod config;
@@ -12,6 +13,7 @@ mod process;
 mod running;
 mod send;
 mod simulate;
+mod stores;
 mod tail;
 
 use std::process::ExitCode;

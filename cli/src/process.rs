@@ -1,32 +1,29 @@
 //! `gateway`, `worker`, `standalone`: a process that runs until it is told to stop.
 //!
 //! Stopping, in this order: not ready any more; the gateway stops reading and closes its sockets so
-//! that their sessions live; the worker finishes what is in hand; the file is closed.
+//! that their sessions live; the worker finishes what is in hand; the stores are let go of.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
-use prometheus::Registry;
-use qqrelay_gateway::{Board, Gateway};
-use qqrelay_runtime::admin::{self, Admin, Listening, Readiness, StatusSource};
+use qqrelay_gateway::Gateway;
+use qqrelay_runtime::admin::Readiness;
 use qqrelay_runtime::config::Loaded;
 use qqrelay_runtime::telemetry::{self, Speaker, Stream};
 use qqrelay_runtime::{random, shutdown};
 use qqrelay_worker::app::Worker;
 use qqrelay_worker::presence::{Presence, Sessions, Unknown};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::admin_port::AdminPort;
 use crate::args::Process;
-use crate::base::Base;
+use crate::base::{Base, Shown};
 use crate::config;
 use crate::exit::{Failure, Outcome};
-use crate::local_api::{self, Listing};
-use crate::running;
+use crate::stores::Stores;
 
 /// What sending the last spans may take.
 const FLUSH_WITHIN: Duration = Duration::from_secs(3);
@@ -43,6 +40,7 @@ pub(crate) enum Roles {
 }
 
 impl Roles {
+    /// The metric label.
     const fn label(self) -> &'static str {
         match self {
             Self::Both => "standalone",
@@ -77,11 +75,19 @@ async fn serve_logged(loaded: Loaded, roles: Roles, owner: String) -> Outcome {
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
-    let base = Base::open(loaded.config, owner.into()).await?;
-    let port = AdminPort::open(&base, roles).await?;
+    let (config, shown) = (Arc::new(loaded.config), Shown::default());
+    let port = AdminPort::open(&config.admin, roles.label(), &shown).await?;
+    let name = format!("qqrelay {} {owner}", roles.label());
+    let opening = Stores::await_open(&config, &name, |trouble| port.waits(trouble));
+    let Some(stores) = stop.run_until_cancelled(opening).await else {
+        port.close().await;
+        return Ok(());
+    };
+    let base = Base::new(config, stores?, owner.into(), shown)?;
+    port.offer(base.stores.bus.clone());
     let (gateway, worker) = match roles {
         Roles::Both => {
-            let presence: Arc<dyn Presence> = Arc::new(Sessions(base.board.live_sessions()));
+            let presence: Arc<dyn Presence> = Arc::new(Sessions(base.shown.board.live_sessions()));
             (Some(base.gateway()?), Some(base.worker(presence)?))
         }
         Roles::Gateway => (Some(base.gateway()?), None),
@@ -132,70 +138,4 @@ async fn work(
     let gateway = drained.map_err(Failure::unavailable)?;
     info!(?gateway, ?worker, "drained");
     Ok(())
-}
-
-/// The admin port while the process runs.
-struct AdminPort {
-    address: std::net::SocketAddr,
-    readiness: watch::Sender<Readiness>,
-    stop: CancellationToken,
-    serving: JoinHandle<()>,
-}
-
-impl AdminPort {
-    async fn open(base: &Base, roles: Roles) -> Result<Self, Failure> {
-        let listening = Listening::on(base.config.admin.listen).await;
-        let listening = listening.map_err(Failure::unavailable)?;
-        let address = listening.address();
-        let more = if listening.is_local() {
-            local_api::router(base.local())
-        } else {
-            warn!(%address, "beyond loopback the admin port does not offer tail and send");
-            Router::new()
-        };
-        admin::register_build_info(&base.registry, env!("CARGO_PKG_VERSION"))?;
-        register_process(&base.registry)?;
-        let (readiness, seen) = watch::channel(Readiness::Starting);
-        let status = Arc::new(Status { roles, board: base.board.clone() });
-        let admin = Admin { registry: base.registry.clone(), readiness: seen, status };
-        let stop = CancellationToken::new();
-        let serving = tokio::spawn(listening.serve(admin, more, stop.clone()));
-        Ok(Self { address, readiness, stop, serving })
-    }
-
-    async fn close(self) {
-        self.stop.cancel();
-        let _ = self.serving.await; // a port that panicked is closed too
-    }
-}
-
-fn register_process(registry: &Registry) -> prometheus::Result<()> {
-    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
-}
-
-/// What the process says of itself.
-struct Status {
-    roles: Roles,
-    board: Board,
-}
-
-impl StatusSource for Status {
-    fn role(&self) -> &'static str {
-        self.roles.label()
-    }
-
-    fn parts(&self) -> Vec<(String, String)> {
-        let live = self.board.live_sessions();
-        let heard = live.borrow();
-        let bots =
-            heard.iter().map(|(app, live)| (format!("bot {app}"), format!("{live} live sessions")));
-        let waiting = self.board.waiting();
-        let waiting = waiting.into_iter().map(|(app, why)| (format!("bot {app}"), why));
-        bots.chain(waiting).collect()
-    }
-
-    fn table(&self) -> Vec<Vec<String>> {
-        let listing = serde_json::to_value(Listing::of(&self.board)).unwrap_or_default();
-        running::rows(&listing)
-    }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use qqrelay_proto::id::OwnerId;
 use qqrelay_proto::subject::Partition;
-use qqrelay_runtime::bus::{Bus, BusError};
+use qqrelay_runtime::bus::Bus;
 use qqrelay_runtime::config::Config;
 use qqrelay_runtime::rest::Pool;
 use qqrelay_runtime::state::State;
@@ -54,9 +54,6 @@ pub struct Parts {
 /// The gateway could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The bus is not there.
-    #[error("the event log cannot be opened")]
-    Bus(#[from] BusError),
     /// No TLS roots.
     #[error("no TLS roots: install the system's CA certificates")]
     Tls(#[source] rustls::Error),
@@ -97,9 +94,9 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// The log cannot be opened, or the system gives no threads.
+    /// The system gives no threads.
     pub async fn run(self, stop: CancellationToken) -> Result<Drained, StartError> {
-        let (posts, partitions) = self.partitions().await?;
+        let (posts, partitions) = self.partitions();
         let Self { parts, tls } = self;
         let grace = parts.config.gateway.drain_grace;
         let cores = available_parallelism().map_or(1, NonZero::get);
@@ -124,15 +121,14 @@ impl Gateway {
         Ok(drain(running, grace).await)
     }
 
-    async fn partitions(&self) -> Result<(Posts, Vec<Post>), BusError> {
+    fn partitions(&self) -> (Posts, Vec<Post>) {
         let (mut ways, mut posts) = (BTreeMap::new(), Vec::new());
         for partition in (0..self.parts.bus.layout().partitions).map(Partition::Chain) {
             let (way, recruits) = mpsc::channel(RECRUITS);
-            let log = self.parts.bus.log(partition).await?;
             ways.insert(partition, way);
-            posts.push(Post { partition, log, recruits });
+            posts.push(Post { partition, recruits });
         }
-        Ok((Posts(Arc::new(ways)), posts))
+        (Posts(Arc::new(ways)), posts)
     }
 }
 

@@ -1,4 +1,7 @@
 //! A thread with its own runtime, and the partitions that live whole on it.
+//!
+//! The log is opened here and nowhere else: a connection belongs to the runtime that opened it, and
+//! each thread shall have its own.
 
 use std::io;
 use std::sync::Arc;
@@ -12,13 +15,15 @@ use rustls::ClientConfig;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, info, info_span};
+use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::app::Parts;
 use crate::fleet::Recruit;
 use crate::partition::{Ended, Inbox, Owner, OwnerSettings, inbox};
 use crate::shard::{Driver, DriverSettings};
+use crate::trouble::InFull;
 
 /// Wait before the log is asked again for something that it could not do.
 const LOG_RETRY: Duration = Duration::from_secs(1);
@@ -26,7 +31,6 @@ const LOG_RETRY: Duration = Duration::from_secs(1);
 /// A partition to be run.
 pub(crate) struct Post {
     pub(crate) partition: Partition,
-    pub(crate) log: Box<dyn Log>,
     /// Its shards, as they become known.
     pub(crate) recruits: mpsc::Receiver<Recruit>,
 }
@@ -72,7 +76,9 @@ async fn run_all(posts: Vec<Post>, supplies: Supplies) {
 
 /// Runs a partition until its shards have drained, or until it is another's.
 async fn run(post: Post, supplies: Supplies) {
-    let Post { partition, log, mut recruits } = post;
+    let Post { partition, mut recruits } = post;
+    let opening = open(partition, &supplies.parts);
+    let Some(log) = supplies.stop.run_until_cancelled(opening).await else { return };
     let (inbox, outlet) = inbox();
     let metrics = supplies.parts.metrics.partition(partition);
     let owner = Owner::new(owner_settings(partition, &supplies.parts), log, outlet, metrics);
@@ -94,6 +100,19 @@ async fn run(post: Post, supplies: Supplies) {
         if let Err(panic) = ended {
             error!(%panic, "a shard's task failed");
         }
+    }
+}
+
+/// Opens the log; as long as that cannot be done, its shards wait, which the board shows.
+async fn open(partition: Partition, parts: &Parts) -> Box<dyn Log> {
+    loop {
+        match parts.bus.log(partition).await {
+            Ok(log) => return log,
+            Err(error) => {
+                warn!(error = %InFull(&error), "the log cannot be opened yet");
+            }
+        }
+        sleep(LOG_RETRY).await;
     }
 }
 

@@ -38,6 +38,10 @@ impl Doubling {
     pub const TOKEN: Self =
         Self { base: Duration::from_secs(1), cap: Duration::from_secs(60), spread: Spread::Fifth };
 
+    /// Before the servers that a process needs to begin at all are looked for again.
+    pub const SERVERS: Self =
+        Self { base: Duration::from_secs(1), cap: Duration::from_secs(15), spread: Spread::Fifth };
+
     /// Waits of anything from nothing to `base`, doubled up to `cap`.
     #[must_use]
     pub const fn full(base: Duration, cap: Duration) -> Self {

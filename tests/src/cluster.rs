@@ -243,10 +243,10 @@ impl Cluster {
     }
 
     fn layout(&self) -> Layout {
-        let log = RelayConfig::default().log;
+        let default = RelayConfig::default().layout();
         let partitions = self.env.iter().find(|(name, _)| name == "QQRELAY_LOG__PARTITIONS");
         let partitions = partitions.and_then(|(_, value)| value.parse().ok());
-        Layout { partitions: partitions.unwrap_or(log.partitions), window: log.window }
+        Layout { partitions: partitions.unwrap_or(default.partitions), ..default }
     }
 
     fn keep_journal(&self) {

@@ -10,7 +10,7 @@ use qqrelay_proto::id::AppId;
 use qqrelay_proto::record::Stored;
 use qqrelay_proto::subject::Partition;
 use qqrelay_runtime::bus::embedded::{EmbeddedBus, Limits};
-use qqrelay_runtime::bus::{Bus, Layout, Reader, Start};
+use qqrelay_runtime::bus::{Bus, Reader, Start};
 use qqrelay_runtime::config::{Bot, Config, Count, ProfileName, Secret};
 use qqrelay_runtime::random;
 use qqrelay_runtime::rest::{self, Endpoints, Pool};
@@ -60,8 +60,7 @@ impl Running {
     ///
     /// Whatever keeps it from starting.
     pub async fn start(config: Config, path: &Path) -> anyhow::Result<Self> {
-        let layout = Layout { partitions: config.log.partitions, window: config.log.window };
-        let store = Store::open(path, layout, Clock::system()).context("store")?;
+        let store = Store::open(path, config.layout(), Clock::system()).context("store")?;
         let bus = EmbeddedBus::open(store.clone(), Limits::default()).await.context("bus")?;
         let state: Arc<dyn State> = Arc::new(Embedded::new(store.clone()).await?);
         let registry = prometheus::Registry::new();

@@ -24,13 +24,18 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Demo;
-use crate::base::{Base, logging};
+use crate::base::{Base, Shown, logging};
 use crate::exit::{Failure, Outcome};
 use crate::out;
+use crate::stores::Stores;
 
-/// The demo's only bot.
+/// What the id of a demo's bot begins with. On servers each demo has a bot of its own: what an
+/// earlier one left is no session to be resumed.
 const APP: &str = "102000001";
 const SECRET: &str = "the-demo-bots-secret";
+
+/// What a partition may hold. Servers set as much aside for each.
+const LOG_BYTES: u64 = 512 << 20;
 
 /// Until the first session is up. A debug build on a busy machine needs some of it.
 const START_WITHIN: Duration = Duration::from_secs(30);
@@ -53,24 +58,29 @@ struct Folder {
 pub(crate) async fn run(args: Demo) -> Outcome {
     let telemetry = logging("demo")?;
     let folder = folder(args.keep.clone())?;
-    let platform = start_platform(&args, &folder).await?;
-    let base = Base::open(relay_config(&platform, &args, &folder), random::id().into()).await?;
+    let app = app(&args);
+    let platform = start_platform(&args, &app, &folder).await?;
+    let config = relay_config(&platform, &args, &app, &folder);
+    let stores = Stores::open(&config, "qqrelay demo").await?;
+    if args.nats.is_some() {
+        verdict::ensure_unused(&*stores.bus).await?;
+    }
+    let base = Base::new(config.into(), stores, random::id().into(), Shown::default())?;
     let stop = CancellationToken::new();
     let gateway = tokio::spawn(base.gateway()?.run(stop.clone()));
-    let presence = Arc::new(Sessions(base.board.live_sessions()));
+    let presence = Arc::new(Sessions(base.shown.board.live_sessions()));
     let worker_stop = CancellationToken::new();
     let worker = tokio::spawn(base.worker(presence)?.run(worker_stop.clone()));
 
-    let mut live = base.board.live_sessions();
-    let up = live.wait_for(|bots| {
-        bots.get(&AppId::from(APP)).is_some_and(|&live| live == usize::from(args.shards))
-    });
+    let mut live = base.shown.board.live_sessions();
+    let up =
+        live.wait_for(|bots| bots.get(&app).is_some_and(|&live| live == usize::from(args.shards)));
     timeout(START_WITHIN, up).await.context("the bot's sessions did not come up")??;
 
     let over = CancellationToken::new();
     let show = watch::show(platform.platform().clone(), over.clone());
     let watching = (!args.quiet).then(|| tokio::spawn(show));
-    let said = play::run(&platform, &args).await?;
+    let said = play::run(&platform, &app, &args).await?;
     let finished = verdict::await_replies(&platform, &said, FINISH_WITHIN).await;
     over.cancel();
     if let Some(watching) = watching {
@@ -80,7 +90,7 @@ pub(crate) async fn run(args: Demo) -> Outcome {
     gateway.await.context("the gateway")??;
     worker_stop.cancel();
     worker.await.context("the worker")?;
-    let log = verdict::read_log(&base.bus).await?;
+    let log = verdict::read_log(&*base.stores.bus, &app).await?;
     base.close().await;
     let verdict = verdict::judge(&platform.journal().all(), &log, &said);
     platform.shutdown().await;
@@ -91,6 +101,13 @@ pub(crate) async fn run(args: Demo) -> Outcome {
         out::line(format!("kept: {}", kept.display()));
     }
     if finished && verdict.is_clean() { Ok(()) } else { Err(Failure::No) }
+}
+
+fn app(args: &Demo) -> AppId {
+    match args.nats {
+        Some(_) => AppId::from(format!("{APP}{:06}", (random::share() * 1e6) as u32)),
+        None => AppId::from(APP),
+    }
 }
 
 fn folder(keep: Option<PathBuf>) -> Result<Folder, Failure> {
@@ -111,11 +128,11 @@ fn folder(keep: Option<PathBuf>) -> Result<Folder, Failure> {
     }
 }
 
-async fn start_platform(args: &Demo, folder: &Folder) -> Result<Simulator, Failure> {
+async fn start_platform(args: &Demo, app: &AppId, folder: &Folder) -> Result<Simulator, Failure> {
     let memory = 64 * args.events as usize + 100_000;
     let file = args.keep.is_some().then(|| folder.path.join("journal.jsonl"));
     let config = PlatformConfig {
-        apps: vec![AppConfig::new(APP, SECRET)],
+        apps: vec![AppConfig::new(app.as_str(), SECRET)],
         shards: args.shards.into(),
         seed: args.seed,
         journal: JournalConfig { memory, file },
@@ -124,15 +141,18 @@ async fn start_platform(args: &Demo, folder: &Folder) -> Result<Simulator, Failu
     Simulator::start(config).await.map_err(Failure::unavailable)
 }
 
-fn relay_config(platform: &Simulator, args: &Demo, folder: &Folder) -> Config {
+fn relay_config(platform: &Simulator, args: &Demo, app: &AppId, folder: &Folder) -> Config {
     let mut config = Config::default();
     config.platform.profile = ProfileName::Custom;
     config.platform.token_url = Some(platform.base_url());
     config.platform.api_url = Some(platform.base_url());
+    config.nats =
+        args.nats.clone().map(|url| config::Nats { urls: vec![url], ..config::Nats::default() });
+    config.log.max_bytes = LOG_BYTES;
     config.embedded.path = folder.path.join("log.redb");
     config.worker.handler = HandlerName::Echo;
     let bot = config::Bot {
-        app_id: AppId::from(APP),
+        app_id: app.clone(),
         secret: Secret::new(SECRET.to_owned()),
         shards: Count::Of(NonZeroU16::new(args.shards).unwrap_or(NonZeroU16::MIN)),
         ..config::Bot::default()

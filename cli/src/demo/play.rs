@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use qqrelay_proto::id::AppId;
 use qqrelay_simulator::{Action, Injection, Simulator, Target};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::APP;
 use crate::args::Demo;
 use crate::exit::Failure;
 
@@ -20,7 +20,11 @@ pub(super) struct Said {
 }
 
 /// Says everything, at the asked rate.
-pub(super) async fn run(platform: &Simulator, args: &Demo) -> Result<Vec<Said>, Failure> {
+pub(super) async fn run(
+    platform: &Simulator,
+    app: &AppId,
+    args: &Demo,
+) -> Result<Vec<Said>, Failure> {
     let mut pace = interval(Duration::from_secs(1) / args.rate);
     pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut said = Vec::with_capacity(args.events as usize);
@@ -30,7 +34,8 @@ pub(super) async fn run(platform: &Simulator, args: &Demo) -> Result<Vec<Said>, 
             platform.perform(&trouble).context("the platform's own trouble")?;
         }
         let text = format!("hello {number}");
-        let pushed = platform.inject(APP, &injection(number, &text)).context("an event")?;
+        let pushed =
+            platform.inject(app.as_str(), &injection(number, &text)).context("an event")?;
         said.push(Said { injection: pushed.injection, text });
     }
     Ok(said)

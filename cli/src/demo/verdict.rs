@@ -3,14 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use anyhow::anyhow;
 use qqrelay_proto::event::Event;
+use qqrelay_proto::id::AppId;
 use qqrelay_proto::record::{Gap, GapReason, Stored};
-use qqrelay_runtime::bus::embedded::EmbeddedBus;
 use qqrelay_runtime::bus::{Bus, Reader, Start};
 use qqrelay_simulator::Simulator;
 use qqrelay_simulator::journal::{Entry, Line};
 use tokio::time::{Instant, interval, timeout};
 
+use super::APP;
 use super::play::Said;
 use crate::exit::Failure;
 use crate::out::{self, Ink, ink};
@@ -61,9 +63,28 @@ fn answered(line: &Line) -> Option<&str> {
     }
 }
 
-/// Everything in the log.
-pub(super) async fn read_log(bus: &EmbeddedBus) -> Result<Vec<Stored>, Failure> {
-    let reader = Reader { filter: "qq.v1.ev.>".to_owned(), start: Start::Oldest };
+/// Makes sure that nobody's events but those of earlier demos are in the log: the demo takes its
+/// partitions from whoever has them.
+pub(super) async fn ensure_unused(bus: &dyn Bus) -> Result<(), Failure> {
+    let log = records(bus, "qq.v1.ev.*.*.*.e.>").await?;
+    let other = |stored: &&Stored| {
+        stored.record.headers.event.as_ref().is_some_and(|it| !it.app.as_str().starts_with(APP))
+    };
+    match log.iter().find(other) {
+        None => Ok(()),
+        Some(_) => Err(Failure::Failed(anyhow!(
+            "these servers hold the events of a relay; a demo needs servers of its own"
+        ))),
+    }
+}
+
+/// Everything that the log has of a bot.
+pub(super) async fn read_log(bus: &dyn Bus, app: &AppId) -> Result<Vec<Stored>, Failure> {
+    records(bus, &format!("qq.v1.ev.*.{app}.>")).await
+}
+
+async fn records(bus: &dyn Bus, filter: &str) -> Result<Vec<Stored>, Failure> {
+    let reader = Reader { filter: filter.to_owned(), start: Start::Oldest };
     let mut records = bus.read(reader).await.map_err(Failure::unavailable)?;
     let mut log = Vec::new();
     while let Ok(next) = timeout(LOG_END, records.next()).await {

@@ -5,6 +5,7 @@
 //! nothing here retries. An answer that did not come is [`Refusal::Unknown`], and what follows from
 //! it is the chain's to decide (`qqrelay_proto::chain`), never the bus's.
 
+pub mod ask;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod embedded;

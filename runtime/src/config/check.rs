@@ -157,7 +157,6 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 
 fn log(config: &Config, to: &mut Checked<'_>) {
     let log = &config.log;
-    to.range("log.partitions", log.partitions, 1..=qqrelay_proto::subject::Partition::MAX);
     // A marker batch is one record more than the window, and holds at most 1,000.
     to.range("log.window", log.window, 1..=999);
     // Quiet shards are kept alive by a record every 15 minutes; less than some of them is no log.

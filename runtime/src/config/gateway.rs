@@ -9,8 +9,9 @@ use super::section::section;
 section! {
     /// The event log: what is kept of it, and how it is split.
     pub struct Log {
-        /// Into how many partitions the log is split, 1 to 100. Fixed once the log exists.
-        partitions: u8 = 1,
+        /// Into how many partitions the log is split, 1 to 100. "auto" is 8 on NATS and 1 in the
+        /// embedded file. Fixed once the log exists.
+        partitions: Count<100> = Count::Auto,
         /// Records per partition that may wait for their acknowledgement, 1 to 999. Fixed once the
         /// log exists.
         window: u16 = 256,

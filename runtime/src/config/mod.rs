@@ -31,6 +31,7 @@ pub use read::{Loaded, environment, load};
 pub use secret::{Secret, SecretError};
 pub use worker::{Egress, HandlerName, HttpHandler, Retry, Worker};
 
+use crate::bus::Layout;
 use section::section;
 
 section! {
@@ -59,6 +60,19 @@ section! {
         telemetry: Telemetry = Telemetry::default(),
         /// The bots.
         bots: Vec<Bot> = Vec::new(),
+    }
+}
+
+/// Partitions of a log on NATS: each is a stream, and a gateway's share of the work.
+const PARTITIONS_ON_NATS: u8 = 8;
+
+impl Config {
+    /// What the log is created with.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        let auto = if self.nats.is_some() { PARTITIONS_ON_NATS } else { 1 };
+        let asked = self.log.partitions.number().and_then(|number| u8::try_from(number.get()).ok());
+        Layout { partitions: asked.unwrap_or(auto), window: self.log.window }
     }
 }
 

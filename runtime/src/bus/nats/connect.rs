@@ -10,7 +10,7 @@ use async_nats::{ConnectErrorKind, ConnectOptions, ServerAddr};
 use super::error::AskError;
 use super::link::{Link, Notices};
 use super::streams::Difference;
-use crate::config::Nats;
+use crate::config::{Nats, Size};
 
 /// Messages that may wait to be written to a connection: several windows of several partitions.
 const OUT_MAX: usize = 8192;
@@ -91,6 +91,18 @@ pub enum ConnectError {
         /// The server's words.
         text: String,
     },
+    /// A stream that the servers have no room for.
+    #[error(
+        "stream {stream} may hold {}, and the servers have no room for that beside what the other \
+         streams may hold; lower log.max_bytes, or raise max_file_store in the servers' jetstream settings",
+        Size::format(*.bytes)
+    )]
+    NoRoom {
+        /// Its name.
+        stream: String,
+        /// What it may hold.
+        bytes: u64,
+    },
     /// Streams that are there and are not what they have to be.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Differs(Vec<Difference>),
@@ -117,6 +129,7 @@ impl ConnectError {
             | Self::OldServer { .. }
             | Self::NoJetStream
             | Self::Denied(_)
+            | Self::NoRoom { .. }
             | Self::Differs(_) => false,
         }
     }

@@ -18,6 +18,8 @@ pub(super) mod code {
     pub(in crate::bus::nats) const NO_MESSAGE: u64 = 10037;
     pub(in crate::bus::nats) const NO_JETSTREAM: [u64; 2] = [10039, 10076];
     pub(in crate::bus::nats) const TOO_LARGE: [u64; 3] = [10054, 10097, 10199];
+    /// What the streams may hold together is more than the servers have.
+    pub(in crate::bus::nats) const NO_ROOM: u64 = 10047;
     /// There is a stream of this name that is otherwise.
     pub(in crate::bus::nats) const STREAM_EXISTS: u64 = 10058;
     pub(in crate::bus::nats) const NO_STREAM: u64 = 10059;

@@ -75,22 +75,41 @@ pub(super) async fn prepare(
 ) -> Result<(), ConnectError> {
     let wanted = wanted(layout, limits, usize::from(nats.replicas));
     let mut differences = Vec::new();
+    let mut single = Vec::new();
     for some in wanted.chunks(AT_ONCE) {
         let found = try_join_all(some.iter().map(|wanted| one(link, nats, wanted).boxed()));
-        differences.extend(found.await?.into_iter().flatten());
+        for (found, wanted) in found.await?.into_iter().zip(some) {
+            if found.num_replicas == 1 {
+                single.push(wanted.name.as_str());
+            }
+            differences.extend(self::differences(&found, wanted));
+        }
+    }
+    if !single.is_empty() {
+        let streams = single.join(" ");
+        tracing::warn!(streams, "one server keeps these streams: its disk is the only copy");
     }
     if differences.is_empty() { Ok(()) } else { Err(ConnectError::Differs(differences)) }
 }
 
-async fn one(link: &Link, nats: &Nats, wanted: &Config) -> Result<Vec<Difference>, ConnectError> {
+/// Makes a stream that is absent; gives what is there.
+async fn one(link: &Link, nats: &Nats, wanted: &Config) -> Result<Config, ConnectError> {
     let refused = |error| ConnectError::from_ask(nats, error);
     let mut found = info(link, &wanted.name).await;
     if found.as_ref().is_err_and(|error| error.code() == code::NO_STREAM) {
         // Who finds the same configuration there is told of it as if it were made now, so that
         // asking again is safe.
         found = link.read(&format!("STREAM.CREATE.{}", wanted.name), wanted).await;
-        if let Err(AskError::Denied(text)) = found {
-            return Err(ConnectError::Absent { stream: wanted.name.clone(), text });
+        let stream = || wanted.name.clone();
+        match found {
+            Err(AskError::Denied(text)) => {
+                return Err(ConnectError::Absent { stream: stream(), text });
+            }
+            Err(error) if error.code() == code::NO_ROOM => {
+                let bytes = wanted.max_bytes.unsigned_abs();
+                return Err(ConnectError::NoRoom { stream: stream(), bytes });
+            }
+            made => found = made,
         }
     }
     if found.as_ref().is_err_and(|error| error.code() == code::STREAM_EXISTS) {
@@ -98,16 +117,11 @@ async fn one(link: &Link, nats: &Nats, wanted: &Config) -> Result<Vec<Difference
     }
     let found = found.map_err(refused)?;
     let replicas = found.config.num_replicas;
-    if replicas == 1 {
-        tracing::warn!(
-            stream = wanted.name,
-            "one server keeps the stream: its disk is the only copy"
-        );
-    } else if replicas != wanted.num_replicas {
+    if replicas > 1 && replicas != wanted.num_replicas {
         let configured = wanted.num_replicas;
         tracing::warn!(stream = wanted.name, replicas, configured, "nats.replicas differs");
     }
-    Ok(differences(&found.config, wanted))
+    Ok(found.config)
 }
 
 fn wanted(layout: Layout, limits: &Limits, replicas: usize) -> Vec<Config> {
