@@ -90,9 +90,12 @@ pub(crate) struct Demo {
     /// Keep log and journal in this folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
-    /// Let the events lie on this NATS server, which no relay may be using.
+    /// Let events and commands lie on this NATS server, which no relay may be using.
     #[arg(long, value_name = "URL")]
     pub(crate) nats: Option<String>,
+    /// Let what processes agree on lie on this Redis server; with --nats.
+    #[arg(long, value_name = "URL", requires = "nats")]
+    pub(crate) redis: Option<String>,
 }
 
 /// How the simulated platform is set up.

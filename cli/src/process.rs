@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use qqrelay_gateway::Gateway;
 use qqrelay_runtime::admin::Readiness;
 use qqrelay_runtime::config::Loaded;
@@ -76,6 +76,12 @@ async fn serve_logged(loaded: Loaded, roles: Roles, owner: String) -> Outcome {
         warn!("{warning}");
     }
     let (config, shown) = (Arc::new(loaded.config), Shown::default());
+    if roles != Roles::Both && config.nats.is_some() && config.redis.is_none() {
+        return Err(Failure::Setting(anyhow!(
+            "redis: is missing, and gateway and worker have to agree through it; write the section, \
+             or run standalone"
+        )));
+    }
     let port = AdminPort::open(&config.admin, roles.label(), &shown).await?;
     let name = format!("qqrelay {} {owner}", roles.label());
     let opening = Stores::await_open(&config, &name, |trouble| port.waits(trouble));

@@ -1,17 +1,19 @@
 //! Where a process's bus and state are: on servers, or in a file of its own.
+//!
+//! With NATS and without Redis the state lies in the file, which serves one process alone.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 use qqrelay_proto::backoff::Doubling;
+use qqrelay_runtime::bus::Bus;
 use qqrelay_runtime::bus::embedded::{Bound, EmbeddedBus, Limits};
 use qqrelay_runtime::bus::nats::NatsBus;
-use qqrelay_runtime::bus::{Bus, Layout};
-use qqrelay_runtime::config::{Config, Nats};
+use qqrelay_runtime::config::Config;
 use qqrelay_runtime::random;
 use qqrelay_runtime::state::State;
 use qqrelay_runtime::state::embedded::Embedded;
+use qqrelay_runtime::state::redis::RedisState;
 use qqrelay_runtime::store::{Clock, Store};
 use tokio::time::sleep;
 use tracing::warn;
@@ -37,20 +39,28 @@ impl Stores {
     /// [`Failure::Unavailable`] where the same attempt may succeed later, [`Failure::Setting`]
     /// where somebody has to change something first.
     pub(crate) async fn open(config: &Config, name: &str) -> Result<Self, Failure> {
-        let file = open_file(config.embedded.path.clone(), config.layout()).await?;
-        let state = Embedded::new(file.clone()).await.map_err(Failure::unavailable)?;
         let limits = limits(config);
-        let (bus, nats): (Arc<dyn Bus>, _) = match &config.nats {
-            Some(nats) => {
-                let bus = connect(nats, name, config, &limits).await?;
-                (Arc::new(bus.clone()), Some(bus))
+        let Some(nats) = &config.nats else {
+            let file = open_file(config).await?;
+            let bus =
+                EmbeddedBus::open(file.clone(), limits).await.map_err(Failure::unavailable)?;
+            let state = state_in(&file).await?;
+            return Ok(Self { bus: Arc::new(bus), state, file: Some(file), nats: None });
+        };
+        let (state, file): (Arc<dyn State>, _) = match &config.redis {
+            Some(redis) => {
+                let connected = RedisState::connect(redis).await;
+                (Arc::new(connected.map_err(|error| failure(error.is_passing(), error))?), None)
             }
             None => {
-                let bus = EmbeddedBus::open(file.clone(), limits).await;
-                (Arc::new(bus.map_err(Failure::unavailable)?), None)
+                let file = open_file(config).await?;
+                (state_in(&file).await?, Some(file))
             }
         };
-        Ok(Self { bus, state: Arc::new(state), file: Some(file), nats })
+        let (layout, within) = (config.layout(), config.gateway.publish_timeout);
+        let connected = NatsBus::connect(nats, name, layout, &limits, within).await;
+        let bus = connected.map_err(|error| failure(error.is_passing(), error))?;
+        Ok(Self { bus: Arc::new(bus.clone()), state, file, nats: Some(bus) })
     }
 
     /// As [`Stores::open`], again and again until the servers are there. `trouble` hears what is
@@ -93,24 +103,19 @@ impl Stores {
     }
 }
 
-async fn open_file(path: PathBuf, layout: Layout) -> Result<Store, Failure> {
+async fn open_file(config: &Config) -> Result<Store, Failure> {
+    let (path, layout) = (config.embedded.path.clone(), config.layout());
     let open = move || Store::open(&path, layout, Clock::system());
     let opened = tokio::task::spawn_blocking(open).await.context("opening the file")?;
     opened.map_err(Failure::unavailable)
 }
 
-async fn connect(
-    nats: &Nats,
-    name: &str,
-    config: &Config,
-    limits: &Limits,
-) -> Result<NatsBus, Failure> {
-    let answer_within = config.gateway.publish_timeout;
-    let connected = NatsBus::connect(nats, name, config.layout(), limits, answer_within).await;
-    connected.map_err(|error| match error.is_passing() {
-        true => Failure::unavailable(error),
-        false => Failure::Setting(error.into()),
-    })
+async fn state_in(file: &Store) -> Result<Arc<dyn State>, Failure> {
+    Ok(Arc::new(Embedded::new(file.clone()).await.map_err(Failure::unavailable)?))
+}
+
+fn failure(is_passing: bool, error: impl Into<anyhow::Error>) -> Failure {
+    if is_passing { Failure::unavailable(error) } else { Failure::Setting(error.into()) }
 }
 
 fn limits(config: &Config) -> Limits {

@@ -86,12 +86,15 @@ impl Quota {
         self.per
     }
 
-    /// Time between two requests at the steady rate, rounded up so that the rate is never passed.
-    const fn interval_us(self) -> u64 {
+    /// Time between two requests at the steady rate, µs, rounded up so that the rate is never passed.
+    #[must_use]
+    pub const fn interval_us(self) -> u64 {
         self.per.micros().div_ceil(self.count as u64)
     }
 
-    const fn depth_us(self) -> u64 {
+    /// How far ahead of now a bucket may be taken, µs.
+    #[must_use]
+    pub const fn depth_us(self) -> u64 {
         self.interval_us().saturating_mul(self.burst as u64)
     }
 }

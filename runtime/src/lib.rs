@@ -9,3 +9,4 @@ pub mod shutdown;
 pub mod state;
 pub mod store;
 pub mod telemetry;
+mod tls;

@@ -9,3 +9,4 @@ mod nats_lanes;
 mod nats_login;
 mod nats_refusals;
 mod nats_stage;
+mod state;

@@ -148,6 +148,8 @@ fn relay_config(platform: &Simulator, args: &Demo, app: &AppId, folder: &Folder)
     config.platform.api_url = Some(platform.base_url());
     config.nats =
         args.nats.clone().map(|url| config::Nats { urls: vec![url], ..config::Nats::default() });
+    config.redis =
+        args.redis.clone().map(|url| config::Redis { urls: vec![url], ..config::Redis::default() });
     config.log.max_bytes = LOG_BYTES;
     config.embedded.path = folder.path.join("log.redb");
     config.worker.handler = HandlerName::Echo;

@@ -73,6 +73,13 @@ impl<'a> Checked<'a> {
 pub(super) fn check(config: &Config, to: &mut Checked<'_>) {
     platform(config, to);
     log(config, to);
+    if let Some(redis) = &config.redis {
+        super::redis::check(redis, to);
+        if config.nats.is_none() {
+            let fix = "write both for servers, or none for the embedded file";
+            to.report("nats", "is missing, and there is a section redis", fix);
+        }
+    }
     if let Some(nats) = &config.nats {
         super::nats::check(nats, to);
     }

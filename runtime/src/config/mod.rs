@@ -14,9 +14,11 @@ mod platform;
 mod problem;
 mod process;
 mod read;
+mod redis;
 mod schema;
 mod secret;
 mod section;
+pub(crate) mod server;
 mod source;
 mod worker;
 
@@ -28,6 +30,7 @@ pub use platform::{Bot, Platform, ProfileName};
 pub use problem::{Origin, Problem, Problems};
 pub use process::{Admin, LogFormat, Telemetry};
 pub use read::{Loaded, environment, load};
+pub use redis::{Redis, RedisMode};
 pub use secret::{Secret, SecretError};
 pub use worker::{Egress, HandlerName, HttpHandler, Retry, Worker};
 
@@ -46,6 +49,9 @@ section! {
         /// NATS JetStream
         #[schemars(with = "Nats", extend("x-optional" = true))]
         nats: Option<Nats> = None,
+        /// Redis
+        #[schemars(with = "Redis", extend("x-optional" = true))]
+        redis: Option<Redis> = None,
         /// Who runs a partition or a lane.
         lease: Lease = Lease::default(),
         /// The process that holds the sockets and writes the log.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::check::Checked;
 use super::form::Span;
 use super::section::section;
+use super::server::{self, Addresses};
 
 section! {
     /// NATS JetStream, which holds the events and commands of a cluster. Without this section they
@@ -53,19 +54,14 @@ section! {
     }
 }
 
+const ADDRESSES: Addresses =
+    Addresses { section: "nats", schemes: ["nats", "tls"], example: "nats://127.0.0.1:4222" };
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Checks what the types leave open.
 pub(super) fn check(nats: &Nats, to: &mut Checked<'_>) {
-    if nats.urls.is_empty() {
-        to.report("nats.urls", "names no server", "write one, such as [\"nats://127.0.0.1:4222\"]");
-    }
-    for (index, url) in nats.urls.iter().enumerate() {
-        if let Some(what) = wrong_with(url) {
-            let fix = "write a server such as \"nats://127.0.0.1:4222\" or \"tls://nats:4222\"";
-            to.report(&format!("nats.urls[{index}]"), what, fix);
-        }
-    }
+    ADDRESSES.check(&nats.urls, to);
     if !matches!(nats.replicas, 1 | 3 | 5) {
         let what = format!("{} servers cannot keep a majority well", nats.replicas);
         to.report("nats.replicas", what, "write 1, 3 or 5");
@@ -80,13 +76,7 @@ pub(super) fn check(nats: &Nats, to: &mut Checked<'_>) {
     to.span("nats.connect_timeout", nats.connect_timeout, SECOND / 2..=SECOND * 60);
     to.span("nats.request_timeout", nats.request_timeout, SECOND..=SECOND * 60);
     login(nats, to);
-    for (field, path) in files(nats) {
-        let Some(path) = path else { continue };
-        if let Err(error) = std::fs::File::open(path) {
-            let what = format!("{} cannot be read: {error}", path.display());
-            to.report(&format!("nats.{field}"), what, "name a file that this user may read");
-        }
-    }
+    server::files("nats", files(nats), to);
 }
 
 fn files(nats: &Nats) -> [(&'static str, Option<&Path>); 7] {
@@ -113,53 +103,14 @@ fn login(nats: &Nats, to: &mut Checked<'_>) {
     if let (Some(first), Some(second)) = (given.next(), given.next()) {
         to.report(second, format!("is given beside {first}"), "keep one way to log in");
     }
-    for (half, given, other, also) in [
-        ("nats.user", nats.user.is_some(), "nats.password_file", nats.password_file.is_some()),
-        ("nats.cert_file", nats.cert_file.is_some(), "nats.key_file", nats.key_file.is_some()),
-    ] {
-        let (missing, written) = if given { (other, half) } else { (half, other) };
-        if given != also {
-            to.report(missing, format!("is missing, and {written} is given"), "give both or none");
-        }
-    }
-}
-
-/// What is wrong with a server's address. Its text is not repeated: a password could be in it.
-fn wrong_with(url: &str) -> Option<&'static str> {
-    let Ok(address) = url.parse::<http::Uri>() else { return Some("is not an address") };
-    let authority = address.authority().map_or("", |authority| authority.as_str());
-    let further = address.path_and_query().map_or("", |path| path.as_str());
-    if !matches!(address.scheme_str(), Some("nats" | "tls")) {
-        Some("does not begin with nats:// or tls://")
-    } else if address.host().is_none_or(str::is_empty) {
-        Some("names no host")
-    } else if authority.contains('@') {
-        Some("has a user in it, which nats.user and nats.password_file are for")
-    } else if !matches!(further, "" | "/") {
-        Some("has a path in it")
-    } else {
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_servers_address_is_a_scheme_and_a_host() {
-        let check = |url, expected: Option<&str>| {
-            let found = wrong_with(url);
-            assert_eq!(found.is_some(), expected.is_some(), "{url}: {found:?}");
-            assert!(found.unwrap_or_default().contains(expected.unwrap_or_default()), "{url}");
-        };
-        check("nats://127.0.0.1:4222", None);
-        check("tls://nats.example.com", None);
-        check("nats://[::1]:4222", None);
-        check("127.0.0.1:4222", Some("nats://"));
-        check("http://nats:4222", Some("nats://"));
-        check("nats://user:secret@nats:4222", Some("nats.user"));
-        check("nats://nats:4222/qq", Some("path"));
-        check("nats://", Some("not an address"));
-    }
+    server::pair(
+        ("nats.user", nats.user.is_some()),
+        ("nats.password_file", nats.password_file.is_some()),
+        to,
+    );
+    server::pair(
+        ("nats.cert_file", nats.cert_file.is_some()),
+        ("nats.key_file", nats.key_file.is_some()),
+        to,
+    );
 }

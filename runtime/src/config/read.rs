@@ -138,9 +138,6 @@ impl Walk<'_> {
         let field = path_text(&self.path);
         let kind = if self.path.len() == 1 { "section" } else { "key" };
         let fix = match (key, nearest(key, schema::keys(schema))) {
-            ("nats" | "redis", _) if self.path.len() == 1 => {
-                "take it out: this release has the embedded store only".to_owned()
-            }
             (_, Some(near)) => format!("write {near}, or take it out"),
             (_, None) => {
                 let known: Vec<&str> = schema::keys(schema).collect();

@@ -18,6 +18,9 @@ use super::ReplyKey;
 /// Ten times the observe window, so that a lease never ends while somebody watches it.
 pub const LEASE_TTL: Duration = Duration::from_secs(60);
 
+/// How long a lease that was given away leaves its incarnation behind.
+pub const LEASE_MEMORY: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// How long an event is recognised when it comes a second time by another way.
 pub const SEEN_TTL: Duration = Duration::from_secs(15 * 60);
 

@@ -13,8 +13,10 @@
 pub mod conformance;
 pub mod embedded;
 pub mod key;
+pub mod redis;
 pub mod seal;
 mod terms;
+mod values;
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@
 
 pub mod nats;
 pub mod proxy;
+pub mod redis;
 
 use std::net::TcpListener;
 use std::path::PathBuf;

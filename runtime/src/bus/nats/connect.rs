@@ -10,7 +10,9 @@ use async_nats::{ConnectErrorKind, ConnectOptions, ServerAddr};
 use super::error::AskError;
 use super::link::{Link, Notices};
 use super::streams::Difference;
+use crate::config::server::read_credential;
 use crate::config::{Nats, Size};
+use crate::tls;
 
 /// Messages that may wait to be written to a connection: several windows of several partitions.
 const OUT_MAX: usize = 8192;
@@ -18,9 +20,6 @@ const OUT_MAX: usize = 8192;
 /// How often a silent server is asked whether it lives; the third question unanswered ends the
 /// connection.
 const PING_EVERY: Duration = Duration::from_secs(5);
-
-/// More is no credential.
-const CREDENTIAL_MAX: u64 = 64 << 10;
 
 /// Why there is no bus.
 #[derive(Debug, thiserror::Error)]
@@ -165,7 +164,7 @@ pub(super) async fn open(nats: &Nats, name: &str) -> Result<Link, ConnectError> 
         }
         ConnectErrorKind::Tls => ConnectError::Tls { servers, source },
         // A certificate that nobody vouches for comes as what reading the socket gave.
-        ConnectErrorKind::Io if tells_of_tls(&source) => ConnectError::Tls { servers, source },
+        ConnectErrorKind::Io if tls::is_to_blame(&source) => ConnectError::Tls { servers, source },
         ConnectErrorKind::ServerParse
         | ConnectErrorKind::Dns
         | ConnectErrorKind::TimedOut
@@ -176,18 +175,6 @@ pub(super) async fn open(nats: &Nats, name: &str) -> Result<Link, ConnectError> 
         return Err(ConnectError::OldServer { found: client.server_info().version });
     }
     Ok(Link::new(client, notices, nats.request_timeout))
-}
-
-fn tells_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 fn options(
@@ -232,14 +219,7 @@ fn options(
     Ok(options)
 }
 
-/// What a file of one secret holds, without the line break at its end.
 fn credential(field: &'static str, path: &Path) -> Result<String, ConnectError> {
-    use io::Read;
-    let read = || {
-        let mut text = String::new();
-        std::fs::File::open(path)?.take(CREDENTIAL_MAX).read_to_string(&mut text)?;
-        Ok(text)
-    };
-    let text = read().map_err(|source| ConnectError::File { field, path: path.into(), source })?;
-    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+    let file = |source| ConnectError::File { field, path: path.into(), source };
+    read_credential(path).map_err(file)
 }

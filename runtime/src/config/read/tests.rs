@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Count, HandlerName, Nats, example};
+use crate::config::{Count, HandlerName, Nats, Redis, example};
 
 const BOT: &str = "[[bots]]\napp_id = '102000001'\nsecret = '0123456789abcdef'\n";
 
@@ -395,7 +395,8 @@ fn the_example_loads_as_it_is_and_with_every_default_written_out() {
         .flat_map(|line| [line, "\n"])
         .collect();
     assert_ne!(written_out, text);
-    let expected = Config { nats: Some(Nats::default()), ..expected };
+    let expected =
+        Config { nats: Some(Nats::default()), redis: Some(Redis::default()), ..expected };
     assert_eq!(read(&written_out, &[]).unwrap().config, expected);
     for field in schema::fields(&schema::generate()) {
         let key = field.rsplit('.').next().unwrap_or(&field);
@@ -436,4 +437,21 @@ fn what_is_wrong_with_nats_is_named_with_its_fix() {
     check("token_file = '/nowhere/token'", &["nats.token_file", "/nowhere/token", "may read"]);
     check("nkey_file = '/dev/null'\ntoken_file = '/dev/null'", &["nats.token_file", "one way"]);
     check("request_timeout = '10ms'", &["nats.request_timeout", "out of range"]);
+}
+
+#[test]
+fn what_is_wrong_with_redis_is_named_with_its_fix() {
+    let check =
+        |keys: &str, pieces: &[&str]| check_one(format!("[nats]\n[redis]\n{keys}\n{BOT}"), pieces);
+    check("urls = []", &["redis.urls", "no server", "redis://127.0.0.1:6379"]);
+    check("urls = ['http://a']", &["redis.urls[0]", "rediss://"]);
+    check("urls = ['redis://u:p@a']", &["redis.urls[0]", "redis.password_file"]);
+    check("urls = ['redis://a', 'redis://b']", &["redis.urls", "several", "cluster"]);
+    check("mode = 'sentinel'", &["redis.master", "missing", "mymaster"]);
+    check("master = 'm'", &["redis.master", "sentinels"]);
+    check("mode = 'cluster'\ndatabase = 3", &["redis.database", "cluster"]);
+    check("user = 'qqrelay'", &["redis.password_file", "missing"]);
+    check("password_file = '/nowhere/p'", &["redis.password_file", "/nowhere/p", "may read"]);
+    check("request_timeout = '1ms'", &["redis.request_timeout", "out of range"]);
+    check_one(format!("[redis]\n{BOT}"), &["nats", "missing", "both for servers"]);
 }

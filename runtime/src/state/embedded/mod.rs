@@ -9,7 +9,6 @@ mod limiter;
 mod rows;
 #[cfg(test)]
 mod tests;
-mod values;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -28,11 +27,11 @@ use qqrelay_proto::time::UnixMs;
 use self::leases::Leases;
 use self::limiter::Limiter;
 use self::rows::{Ended, RowError, Rows, View};
-use self::values::{GatewayRow, ResumeRow, Seen, Tries};
 use super::{
     Admission, Flight, GatewayAnswer, Lease, LeaseKey, Renewal, ReplyKey, ResumeCopy, SealedToken,
     Sighting, State, StateError, Taking, UNTOLD, Want, key,
 };
+use crate::state::values::{GatewayRow, ResumeRow, Seen, Tries};
 use crate::store::{Store, StoreError};
 
 /// The state of a process that is alone.

@@ -1,4 +1,4 @@
-//! What stands in rows, where that is not a type of the trait's own.
+//! What is stored, where that is not a type of the trait's own.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use crate::state::{GatewayAnswer, ResumeCopy};
 
 /// Starts and failures of one piece of work.
 #[derive(Default, Serialize, Deserialize)]
-pub(super) struct Tries {
-    pub(super) starts: u32,
-    pub(super) failures: u32,
+pub(in crate::state) struct Tries {
+    pub(in crate::state) starts: u32,
+    pub(in crate::state) failures: u32,
 }
 
 /// What is known of an event that came in.
 #[derive(Serialize, Deserialize)]
-pub(super) enum Seen {
+pub(in crate::state) enum Seen {
     /// This source has it and did not say yet that it is stored.
     By(String),
     /// The log has it here.
@@ -29,26 +29,26 @@ pub(super) enum Seen {
 
 /// A resume copy, with the names that its key holds in escaped form.
 #[derive(Serialize, Deserialize)]
-pub(super) struct ResumeRow {
+pub(in crate::state) struct ResumeRow {
     app: AppId,
     source: String,
     copy: ResumeCopy,
 }
 
 impl ResumeRow {
-    pub(super) fn new(app: &AppId, source: Source, copy: &ResumeCopy) -> Self {
+    pub(in crate::state) fn new(app: &AppId, source: Source, copy: &ResumeCopy) -> Self {
         Self { app: app.clone(), source: source.to_string(), copy: copy.clone() }
     }
 
     /// `None` of a source that only another release knows.
-    pub(super) fn read(self) -> Option<(AppId, Source, ResumeCopy)> {
+    pub(in crate::state) fn read(self) -> Option<(AppId, Source, ResumeCopy)> {
         Some((self.app, self.source.parse().ok()?, self.copy))
     }
 }
 
 /// An answer of `/gateway/bot`, and when it was put here.
 #[derive(Serialize, Deserialize)]
-pub(super) struct GatewayRow {
+pub(in crate::state) struct GatewayRow {
     at: UnixMs,
     url: String,
     shards: u16,
@@ -64,7 +64,7 @@ struct LimitRow {
 }
 
 impl GatewayRow {
-    pub(super) fn new(answer: &GatewayAnswer, at: UnixMs) -> Self {
+    pub(in crate::state) fn new(answer: &GatewayAnswer, at: UnixMs) -> Self {
         let GatewayAnswer { url, shards, limit } = answer.clone();
         let limit = limit.map(|limit| {
             let StartLimit { total, remaining, reset_after, max_concurrency } = limit;
@@ -74,7 +74,7 @@ impl GatewayRow {
     }
 
     /// The answer and its age.
-    pub(super) fn read(self, now: UnixMs) -> (GatewayAnswer, Duration) {
+    pub(in crate::state) fn read(self, now: UnixMs) -> (GatewayAnswer, Duration) {
         let limit = self.limit.map(|limit| {
             let LimitRow { total, remaining, reset_after, max_concurrency } = limit;
             StartLimit { total, remaining, reset_after, max_concurrency }
