@@ -1,6 +1,7 @@
-//! A platform in the test's process and the relay in one of its own, which is killed at will.
+//! A platform in the test's process and the relay in processes of its own, which are killed at will:
+//! one on a file, or a gateway and workers on servers.
 //!
-//! What the platform sent and received is judged against the file that the relay leaves, whether a
+//! What the platform sent and received is judged against the log that the relay leaves, whether a
 //! suite asks for it or not: a cluster that is dropped unjudged is judged then.
 
 use std::fmt::Write;
@@ -11,7 +12,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use qqrelay_runtime::bus::Layout;
-use qqrelay_runtime::config::Config as RelayConfig;
+use qqrelay_runtime::bus::embedded::Limits;
+use qqrelay_runtime::bus::nats::NatsBus;
+use qqrelay_runtime::config::{Config as RelayConfig, Nats};
 use qqrelay_simulator::{AppConfig, Config as PlatformConfig, Simulator};
 use tempfile::TempDir;
 use tokio::runtime::Builder;
@@ -19,6 +22,8 @@ use tokio::runtime::Builder;
 use crate::invariants::{self, Answers, Expected, Owed, Report};
 use crate::process::{Relay, Start};
 use crate::run::Run;
+use crate::servers::nats::{self, NatsCluster, NatsServer};
+use crate::servers::redis::RedisServer;
 use crate::settle;
 use crate::wait::within;
 
@@ -68,6 +73,38 @@ pub struct Setup {
     pub env: Vec<(&'static str, String)>,
     /// What the run shall come to.
     pub expected: Expected,
+    /// The servers beside the relay; without any it is one process on a file.
+    pub servers: Option<Servers>,
+}
+
+/// The servers of a relay whose gateway and workers run apart.
+#[derive(Debug)]
+pub struct Servers {
+    /// One, or three that keep each other's streams.
+    pub nats: NatsCluster,
+    /// What gateway and workers agree through.
+    pub redis: RedisServer,
+}
+
+impl Servers {
+    /// Starts one nats-server, or three, and a redis-server.
+    ///
+    /// # Errors
+    ///
+    /// One of them does not start.
+    pub async fn start(replicas: u8) -> anyhow::Result<Self> {
+        let setup = nats::Setup::default();
+        let nats = match replicas {
+            1 => NatsCluster { servers: vec![NatsServer::start(&setup).await?] },
+            _ => NatsCluster::start(&setup).await?,
+        };
+        Ok(Self { nats, redis: RedisServer::start("").await? })
+    }
+
+    fn nats(&self) -> Nats {
+        let replicas = u8::try_from(self.nats.servers.len()).unwrap_or(u8::MAX);
+        Nats { urls: self.nats.urls(), replicas, ..Nats::default() }
+    }
 }
 
 /// A platform, and a relay that may run.
@@ -76,9 +113,13 @@ pub struct Cluster {
     pub platform: Simulator,
     /// What the run shall come to.
     pub expected: Expected,
+    /// The servers beside the relay.
+    pub servers: Option<Servers>,
     /// Of all bots together.
     shards: usize,
+    /// The process that has the sessions, and on a file everything else.
     relay: Option<Relay>,
+    workers: Vec<Relay>,
     folder: TempDir,
     env: Vec<(String, String)>,
     starts: usize,
@@ -92,34 +133,92 @@ impl Cluster {
     ///
     /// The platform does not start.
     pub async fn new(setup: Setup) -> anyhow::Result<Self> {
-        let Setup { bots, mut platform, env, expected } = setup;
+        let Setup { bots, mut platform, env, expected, servers } = setup;
         platform.apps =
             bots.iter().map(|bot| AppConfig::new(bot.app.as_str(), bot.secret())).collect();
         let platform = Simulator::start(platform).await?;
         let folder = tempfile::tempdir()?;
-        fs::write(folder.path().join("qqrelay.toml"), config(&platform.base_url(), &bots))?;
+        let mut text = config(&platform.base_url(), &bots);
+        if let Some(Servers { redis, .. }) = &servers {
+            let nats = servers.as_ref().map(Servers::nats).unwrap_or_default();
+            let (urls, replicas, redis) = (nats.urls, nats.replicas, redis.url());
+            text = format!(
+                "[nats]\nurls = {urls:?}\nreplicas = {replicas}\n[redis]\nurls = [{redis:?}]\n{text}"
+            );
+        }
+        fs::write(folder.path().join("qqrelay.toml"), text)?;
         let log = folder.path().join("log.redb").display().to_string();
         let named = env.into_iter().map(|(name, value)| (name.to_owned(), value));
         let env = named.chain([("QQRELAY_EMBEDDED__PATH".to_owned(), log)]).collect();
         let shards = bots.iter().map(|bot| usize::from(bot.shards)).sum();
-        let (relay, starts, judged) = (None, 0, false);
-        Ok(Self { platform, expected, shards, relay, folder, env, starts, judged })
+        let (relay, workers, starts, judged) = (None, Vec::new(), 0, false);
+        Ok(Self {
+            platform,
+            expected,
+            servers,
+            shards,
+            relay,
+            workers,
+            folder,
+            env,
+            starts,
+            judged,
+        })
     }
 
-    /// Starts the relay.
+    /// Starts the process that has the sessions; on servers, that is not the one that works.
     ///
     /// # Errors
     ///
     /// It does not become ready.
     pub async fn start(&mut self) -> anyhow::Result<()> {
+        let role = if self.servers.is_some() { "gateway" } else { "standalone" };
+        self.relay = Some(self.process(role).await?);
+        Ok(())
+    }
+
+    /// Starts one more worker.
+    ///
+    /// # Errors
+    ///
+    /// It does not become ready.
+    pub async fn start_worker(&mut self) -> anyhow::Result<()> {
+        let worker = self.process("worker").await?;
+        self.workers.push(worker);
+        Ok(())
+    }
+
+    async fn process(&mut self, role: &'static str) -> anyhow::Result<Relay> {
         self.starts += 1;
         let start = Start {
-            role: "standalone",
+            role,
             config: &self.folder.path().join("qqrelay.toml"),
             env: &self.env,
             output: self.output_file(self.starts),
         };
-        self.relay = Some(Relay::start(start).await?);
+        Relay::start(start).await
+    }
+
+    /// Kills the worker that has run longest.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it cannot be waited for.
+    pub fn kill_worker(&mut self) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.workers.is_empty(), "no worker to kill");
+        self.workers.remove(0).kill()
+    }
+
+    /// Asks the worker that has run longest to end, and waits until it has.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it does not end well in time.
+    pub async fn terminate_worker(&mut self) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.workers.is_empty(), "no worker to end");
+        let ended = self.workers.remove(0).terminate(END_WITHIN).await;
+        let status = ended.with_context(|| self.output().unwrap_or_default())?;
+        anyhow::ensure!(status.success(), "a worker ended with {status}");
         Ok(())
     }
 
@@ -142,7 +241,7 @@ impl Cluster {
         self.relay.take().context("no relay to kill")?.kill()
     }
 
-    /// Asks the relay to end, and waits until it has.
+    /// Asks the relay to end, its workers last, and waits until it has.
     ///
     /// # Errors
     ///
@@ -150,7 +249,11 @@ impl Cluster {
     pub async fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
         let relay = self.relay.take().context("no relay to end")?;
         let ended = relay.terminate(END_WITHIN).await;
-        ended.with_context(|| self.output().unwrap_or_default())
+        let status = ended.with_context(|| self.output().unwrap_or_default())?;
+        while !self.workers.is_empty() {
+            self.terminate_worker().await?;
+        }
+        Ok(status)
     }
 
     /// Waits until every shard is live.
@@ -181,20 +284,28 @@ impl Cluster {
         settled.await.with_context(|| self.output().unwrap_or_default())
     }
 
-    /// Waits until the worker has nothing more to do. The log must have settled before.
+    /// Waits until no worker has anything more to do. The log must have settled before.
     ///
     /// # Errors
     ///
     /// It had something to do until the end; what the relay said is in the error.
     pub async fn answered(&self) -> anyhow::Result<()> {
-        let relay = self.relay();
         let mut idle = 0;
-        let done = within(ANSWER_WITHIN, "the worker has nothing to do", async || {
-            let metrics = relay.get("/metrics").await.ok()?;
-            idle = if lag(&metrics)? == 0.0 { idle + 1 } else { 0 };
+        let done = within(ANSWER_WITHIN, "no worker has anything to do", async || {
+            let mut all = 0.0;
+            for worker in self.working() {
+                all += lag(&worker.get("/metrics").await.ok()?)?;
+            }
+            idle = if all == 0.0 { idle + 1 } else { 0 };
             (idle >= IDLE_LOOKS).then_some(())
         });
         done.await.with_context(|| self.output().unwrap_or_default())
+    }
+
+    /// The processes that hold lanes.
+    fn working(&self) -> impl Iterator<Item = &Relay> {
+        let alone = self.relay.iter().filter(|_| self.servers.is_none());
+        self.workers.iter().chain(alone)
     }
 
     /// Everything that all relays of this cluster have said.
@@ -238,12 +349,19 @@ impl Cluster {
     ///
     /// The file cannot be read.
     pub async fn run(&self) -> anyhow::Result<Run> {
-        let path = self.folder.path().join("log.redb");
-        Run::of_file(self.platform.journal().all(), &path, self.layout(), "echo").await
+        let journal = self.platform.journal().all();
+        let Some(servers) = &self.servers else {
+            let path = self.folder.path().join("log.redb");
+            return Run::of_file(journal, &path, self.layout(), "echo").await;
+        };
+        let (limits, layout) = (Limits::default(), self.layout());
+        let bus = NatsBus::connect(&servers.nats(), "judge", layout, &limits, END_WITHIN).await?;
+        Run::read(journal, &bus, "echo").await
     }
 
     fn layout(&self) -> Layout {
-        let default = RelayConfig::default().layout();
+        let nats = self.servers.as_ref().map(Servers::nats);
+        let default = RelayConfig { nats, ..RelayConfig::default() }.layout();
         let partitions = self.env.iter().find(|(name, _)| name == "QQRELAY_LOG__PARTITIONS");
         let partitions = partitions.and_then(|(_, value)| value.parse().ok());
         Layout { partitions: partitions.unwrap_or(default.partitions), ..default }
@@ -271,6 +389,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         let unstarted = self.starts == 0;
         self.relay = None;
+        self.workers.clear();
         if std::thread::panicking() {
             self.folder.disable_cleanup(true);
             eprintln!("log, output and journal are kept in {}", self.folder.path().display());

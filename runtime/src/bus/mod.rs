@@ -67,7 +67,8 @@ pub trait Bus: Send + Sync + 'static {
     /// It is not stored, or nobody knows: the same call again is safe.
     async fn command(&self, id: &str, subject: &str, payload: Bytes) -> Result<Accepted, BusError>;
 
-    /// Appends to what is known of one command (`qq.v1.res.…`): an attempt or an outcome.
+    /// Appends to what is known of one command (`qq.v1.res.…`): an attempt or an outcome. With
+    /// [`Only::Always`] the same entry again, after an answer that was lost, is the same entry.
     ///
     /// # Errors
     ///

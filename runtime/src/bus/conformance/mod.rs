@@ -77,6 +77,7 @@ macro_rules! bus_conformance {
             }
             results {
                 entries_stand_in_order_for_each_command_alone
+                the_same_entry_again_is_one_entry
                 of_a_crowd_of_firsts_one_stands
                 a_waiter_hears_of_what_is_appended
                 a_waiter_whose_time_is_up_gets_what_there_is

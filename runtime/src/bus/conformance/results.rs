@@ -33,6 +33,19 @@ pub async fn entries_stand_in_order_for_each_command_alone(fixture: &mut impl Fi
     assert_eq!(bus.results(&subject("c")).await.expect("the bus is up").len(), 0);
 }
 
+/// An answer that was lost is no reason for a second outcome.
+pub async fn the_same_entry_again_is_one_entry(fixture: &mut impl Fixture) {
+    let bus = fixture.bus();
+    for number in [0, 1, 0, 1, 1] {
+        let appended = bus.result(&subject("c-1"), payload(number), Only::Always).await;
+        assert_eq!(appended.expect("the bus is up"), Appended::Stored);
+    }
+    bus.result(&subject("c-2"), payload(0), Only::Always).await.expect("the bus is up");
+    let found = bus.results(&subject("c-1")).await.expect("the bus is up");
+    assert_eq!(found, [payload(0), payload(1)]);
+    assert_eq!(bus.results(&subject("c-2")).await.expect("the bus is up"), [payload(0)]);
+}
+
 /// The attempt record: whoever loses does not send.
 pub async fn of_a_crowd_of_firsts_one_stands(fixture: &mut impl Fixture) {
     let mut tasks = JoinSet::new();

@@ -30,16 +30,25 @@ pub(super) async fn append(
     let (key, now_ms) = (subject.to_owned(), shared.store.now().0);
     let change = move |tx: &WriteTransaction| {
         let mut of = tx.open_table(RESULTS_OF)?;
-        if only == Only::First
-            && of.range((key.as_str(), 0)..=(key.as_str(), u64::MAX))?.next().is_some()
-        {
-            return Ok(Appended::Taken);
+        let mut results = tx.open_table(RESULTS)?;
+        for entry in of.range((key.as_str(), 0)..=(key.as_str(), u64::MAX))? {
+            match only {
+                Only::First => return Ok(Appended::Taken),
+                Only::Always
+                    if results
+                        .get(entry?.0.value().1)?
+                        .is_some_and(|row| row.value().2 == &*payload) =>
+                {
+                    return Ok(Appended::Stored);
+                }
+                Only::Always => {}
+            }
         }
         let mut extents = Extents::open(tx)?;
         let mut extent = extents.of(StreamKey::RESULTS)?;
         extent.last += 1;
         extent.bytes += size as u64;
-        tx.open_table(RESULTS)?.insert(extent.last, (now_ms, key.as_str(), &*payload))?;
+        results.insert(extent.last, (now_ms, key.as_str(), &*payload))?;
         of.insert((key.as_str(), extent.last), ())?;
         extents.set(StreamKey::RESULTS, extent)?;
         Ok(Appended::Stored)

@@ -5,7 +5,7 @@ use qqrelay_proto::record::{Record, decode, encode, header};
 use qqrelay_proto::subject::{LETTER_SUBJECTS, LETTERS};
 
 use super::link::Link;
-use super::publish::publish;
+use super::publish::publish_once;
 use super::{stored, wire};
 use crate::bus::{BusError, DeadLetter, StoredLetter};
 
@@ -22,7 +22,9 @@ pub(super) async fn park(link: &Link, letter: DeadLetter) -> Result<(), BusError
     ] {
         wire::insert(&mut headers, name, &value);
     }
-    publish(link, &subject, headers, record.payload).await?;
+    // One letter for one cause: the same call again parks nothing more.
+    let id = format!("{}:{}:{reason}", position.stream, position.number);
+    publish_once(link, &subject, &id, headers, record.payload).await?;
     Ok(())
 }
 

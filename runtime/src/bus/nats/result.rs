@@ -6,12 +6,13 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 use qqrelay_proto::record::RECORD_BYTES_MAX;
 use qqrelay_proto::subject::RESULTS;
+use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::error::code;
 use super::follow::{Follow, From};
 use super::link::Link;
-use super::publish::publish;
+use super::publish::{publish, publish_once};
 use super::{stored, wire};
 use crate::bus::{Appended, BusError, Only};
 
@@ -38,16 +39,25 @@ pub(super) async fn append(
         )));
     }
     let mut headers = HeaderMap::new();
-    if only == Only::First {
-        wire::insert(&mut headers, EXPECTED_LAST_OF_SUBJECT, "0");
+    if only == Only::Always {
+        publish_once(link, subject, &entry_id(subject, &payload), headers, payload).await?;
+        return Ok(Appended::Stored);
     }
+    wire::insert(&mut headers, EXPECTED_LAST_OF_SUBJECT, "0");
     match publish(link, subject, headers, payload).await {
         Ok(_) => Ok(Appended::Stored),
-        Err(error) if only == Only::First && code::WRONG_LAST.contains(&error.code()) => {
-            Ok(Appended::Taken)
-        }
+        Err(error) if code::WRONG_LAST.contains(&error.code()) => Ok(Appended::Taken),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What makes an entry the same entry: its subject, and all it says.
+fn entry_id(subject: &str, payload: &Bytes) -> String {
+    let mut digest = Sha256::new();
+    digest.update(subject);
+    digest.update([0]);
+    digest.update(payload);
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// All entries of a command's subject, oldest first.

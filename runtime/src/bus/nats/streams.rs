@@ -28,6 +28,9 @@ use crate::config::{Nats, Size, Span};
 /// How long a command's id is remembered.
 const COMMAND_ID_KEPT: Duration = Duration::from_secs(15 * 60);
 
+/// How long an outcome or dead letter is remembered: who lost the answer asks again sooner.
+const ENTRY_KEPT: Duration = Duration::from_secs(2 * 60);
+
 /// How long an event's id is remembered where many write.
 const EVENT_ID_KEPT: Duration = Duration::from_secs(2 * 60);
 
@@ -168,10 +171,14 @@ fn wanted(layout: Layout, limits: &Limits, replicas: usize) -> Vec<Config> {
         ..base(COMMANDS.to_owned(), COMMAND_SUBJECTS.to_owned(), limits.commands)
     };
     let results = Config {
+        duplicate_window: ENTRY_KEPT,
         max_messages: i64::try_from(limits.results_max).unwrap_or(i64::MAX),
         ..base(RESULTS.to_owned(), RESULT_SUBJECTS.to_owned(), limits.results)
     };
-    let letters = base(LETTERS.to_owned(), LETTER_SUBJECTS.to_owned(), limits.letters);
+    let letters = Config {
+        duplicate_window: ENTRY_KEPT,
+        ..base(LETTERS.to_owned(), LETTER_SUBJECTS.to_owned(), limits.letters)
+    };
     events.chain([commands, results, letters]).collect()
 }
 
