@@ -35,7 +35,8 @@ pub(crate) struct Base {
     /// Its bus and its state.
     pub(crate) stores: Stores,
     pool: Pool,
-    owner: OwnerId,
+    /// This process, unique for each start.
+    pub(crate) owner: OwnerId,
     started: String,
 }
 
@@ -90,7 +91,11 @@ impl Base {
     pub(crate) fn worker(&self, presence: Arc<dyn Presence>) -> Result<Worker, Failure> {
         let clock = Clock::system();
         let parts = qqrelay_worker::app::Parts {
-            handler: qqrelay_worker::app::handler(&self.config.worker, clock.clone())?,
+            handler: qqrelay_worker::app::handler(
+                &self.config.worker,
+                clock.clone(),
+                self.stores.nats.as_ref(),
+            )?,
             config: self.config.clone(),
             bus: self.stores.bus.clone(),
             state: self.stores.state.clone(),

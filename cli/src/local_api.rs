@@ -14,11 +14,12 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::stream;
 use qqrelay_gateway::{Board, ShardStatus};
+use qqrelay_proto::command::{Command, TEXT_CHARS_MAX};
 use qqrelay_proto::id::AppId;
 use qqrelay_proto::outcome::{News, Outcome, ResultRecord};
 use qqrelay_proto::record::Stored;
 use qqrelay_proto::subject::Partition;
-use qqrelay_runtime::bus::ask::{AskError, Asked, ask};
+use qqrelay_runtime::bus::ask::{Asked, ask};
 use qqrelay_runtime::bus::{Bus, BusError, Reader, Records, Start};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -170,15 +171,19 @@ async fn command(
     Query(query): Query<CommandQuery>,
     body: Bytes,
 ) -> Response {
+    let command = match Command::read(&body, TEXT_CHARS_MAX) {
+        Ok(command) => command,
+        Err(error) => {
+            return (StatusCode::BAD_REQUEST, Json(Refusal { error: error.to_string() }))
+                .into_response();
+        }
+    };
     let limit = Duration::from_secs(query.wait);
-    let asking = async { ask(local.bus()?, body, limit).await };
+    let asking = async { ask(local.bus()?, &command, body, limit).await };
     match asking.await {
         Ok(Asked::Outcome(record)) => Json(record).into_response(),
         Ok(Asked::Pending(id)) => (StatusCode::ACCEPTED, Json(id)).into_response(),
-        Err(AskError::Bus(error)) => refusal(&error),
-        Err(AskError::Command(error)) => {
-            (StatusCode::BAD_REQUEST, Json(Refusal { error: error.to_string() })).into_response()
-        }
+        Err(error) => refusal(&error),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The relay's one binary.
 
 mod admin_port;
+mod apart;
 mod args;
 mod base;
 mod config;

@@ -13,12 +13,13 @@ use qqrelay_runtime::config::Loaded;
 use qqrelay_runtime::telemetry::{self, Speaker, Stream};
 use qqrelay_runtime::{random, shutdown};
 use qqrelay_worker::app::Worker;
-use qqrelay_worker::presence::{Presence, Sessions, Unknown};
+use qqrelay_worker::presence::{Presence, Sessions};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admin_port::AdminPort;
+use crate::apart;
 use crate::args::Process;
 use crate::base::{Base, Shown};
 use crate::config;
@@ -97,11 +98,19 @@ async fn serve_logged(loaded: Loaded, roles: Roles, owner: String) -> Outcome {
             (Some(base.gateway()?), Some(base.worker(presence)?))
         }
         Roles::Gateway => (Some(base.gateway()?), None),
-        Roles::Worker => (None, Some(base.worker(Arc::new(Unknown))?)),
+        Roles::Worker => (None, Some(base.worker(apart::presence(&base).await?)?)),
     };
+    if roles != Roles::Worker {
+        apart::announce(&base);
+    }
+    let serving = (roles != Roles::Gateway).then(|| apart::serve_requests(&base, &stop));
+    let serving = serving.transpose()?.flatten();
     port.readiness.send_replace(Readiness::Ready);
     info!(role = roles.label(), admin = %port.address, bots = base.config.bots.len(), "ready");
     let worked = work(gateway, worker, stop, &port.readiness).await;
+    if let Some(serving) = serving {
+        let _ = serving.await; // a service that panicked has ended, too
+    }
     port.close().await;
     base.close().await;
     info!("ended");

@@ -28,7 +28,8 @@ pub(crate) struct Stores {
     /// What processes agree on.
     pub(crate) state: Arc<dyn State>,
     file: Option<Store>,
-    nats: Option<NatsBus>,
+    /// The bus, where it is on NATS.
+    pub(crate) nats: Option<NatsBus>,
 }
 
 impl Stores {

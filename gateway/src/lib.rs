@@ -1,5 +1,6 @@
 //! The process that holds sockets: every platform frame, once and in order, into the log.
 
+mod announce;
 pub mod app;
 mod fleet;
 pub mod metrics;
@@ -10,6 +11,7 @@ pub mod status;
 mod thread;
 mod trouble;
 
+pub use self::announce::{SAY_EVERY, announce};
 pub use self::app::{Drained, Gateway, Parts, StartError};
 pub use self::metrics::Metrics;
 pub use self::status::{Board, Phase, ShardStatus};

@@ -420,6 +420,9 @@ pub const LETTER_SUBJECTS: &str = "qq.v1.dlq.>";
 /// Where commands are asked for and waited for: every app, every action.
 pub const REQUESTS: &str = "qq.v1.rpc.*.*";
 
+/// Where gateways say how their shards are: every app, every source.
+pub const SHARD_STATES: &str = "qq.v1.ctl.shard.*.*";
+
 /// Where a command for one scope goes, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ScopeSubject {
@@ -516,6 +519,12 @@ pub fn request(app: &AppId, action: &str) -> String {
     format!("qq.v1.rpc.{}.{}", Token::escape(app.as_str()), Token::escape(action))
 }
 
+/// How one shard is: `qq.v1.ctl.shard.<app>.<source>`.
+#[must_use]
+pub fn shard_state(app: &AppId, source: Source) -> String {
+    format!("qq.v1.ctl.shard.{}.{source}", Token::escape(app.as_str()))
+}
+
 /// Whether a NATS filter takes this subject: `*` stands for one token, a last `>` for one or more.
 #[must_use]
 pub fn matches(filter: &str, subject: &str) -> bool {
@@ -563,6 +572,8 @@ mod tests {
         assert_eq!(place.result("e:1"), "qq.v1.res.102.group.A1.e=3A1");
         assert_eq!(place.dead_letter("message_create"), "qq.v1.dlq.7.102.group.A1.message_create");
         assert_eq!(request(&"102".into(), "send"), "qq.v1.rpc.102.send");
+        let shard = Source::Shard(ShardId::new(0, 4).expect("0 is below 4"));
+        assert_eq!(shard_state(&"102".into(), shard), "qq.v1.ctl.shard.102.4-0");
     }
 
     #[test]

@@ -5,8 +5,10 @@
 mod bus;
 mod nats_answers;
 mod nats_fencing;
+mod nats_handler;
 mod nats_lanes;
 mod nats_login;
 mod nats_refusals;
+mod nats_requests;
 mod nats_stage;
 mod state;

@@ -17,6 +17,7 @@ use qqrelay_proto::lease::LeaseTimes;
 use qqrelay_proto::reply::RetryPolicy;
 use qqrelay_proto::subject::Lane;
 use qqrelay_runtime::bus::Bus;
+use qqrelay_runtime::bus::nats::NatsBus;
 use qqrelay_runtime::config::{self, Config, HandlerName};
 use qqrelay_runtime::rest::Pool;
 use qqrelay_runtime::state::State;
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dead_letter::DeadLetters;
 use crate::egress::{self, Egress};
-use crate::handler::{Echo, Handler, Http, HttpSetup, HttpSetupError};
+use crate::handler::{Echo, Handler, Http, HttpSetup, HttpSetupError, Nats, NatsSetup};
 use crate::lane::Lanes;
 use crate::metrics::Metrics;
 use crate::presence::Presence;
@@ -81,6 +82,12 @@ pub enum HandlerSetupError {
     /// The address is none.
     #[error("worker.http.url is no address: {0}")]
     BadUrl(String),
+    /// `nats` without a subject, which the configuration's check excludes.
+    #[error("worker.nats.subject is missing")]
+    NoSubject,
+    /// `nats` in a process without NATS, which the configuration's check excludes.
+    #[error("worker.handler is nats, and there is no section nats")]
+    NoNats,
     /// The handler itself refuses.
     #[error(transparent)]
     Http(#[from] HttpSetupError),
@@ -95,7 +102,7 @@ pub enum Drained {
     GivenBack(usize),
 }
 
-/// The handler that is configured, if any.
+/// The handler that is configured, if any. `nats` is the bus, where that is on NATS.
 ///
 /// # Errors
 ///
@@ -103,6 +110,7 @@ pub enum Drained {
 pub fn handler(
     config: &config::Worker,
     clock: Clock,
+    nats: Option<&NatsBus>,
 ) -> Result<Option<Arc<dyn Handler>>, HandlerSetupError> {
     match config.handler {
         HandlerName::None => Ok(None),
@@ -115,6 +123,13 @@ pub fn handler(
             let secret = config.http.secret.clone();
             let setup = HttpSetup { url, secret, timeout: config.http.timeout, answer_bytes };
             Ok(Some(Arc::new(Http::new(setup, clock)?)))
+        }
+        HandlerName::Nats => {
+            let bus = nats.ok_or(HandlerSetupError::NoNats)?.clone();
+            let config::NatsHandler { subject, timeout, response_limit } = config.nats.clone();
+            let subject = subject.ok_or(HandlerSetupError::NoSubject)?;
+            let answer_bytes = usize::try_from(response_limit).unwrap_or(usize::MAX);
+            Ok(Some(Arc::new(Nats::new(NatsSetup { subject, timeout, answer_bytes }, bus))))
         }
     }
 }

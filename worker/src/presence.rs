@@ -2,10 +2,12 @@
 //! while all of a bot's sessions were down was seen by nobody (field report).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use qqrelay_proto::id::AppId;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// What is known of bots' connections. A bot without sessions of its own, such as one that lives on
 /// its webhook alone, counts as connected.
@@ -39,6 +41,59 @@ impl Presence for Sessions {
     }
 }
 
+/// What gateways elsewhere have said of their shards, kept for as long as it can be believed.
+#[derive(Debug)]
+pub struct Heard {
+    sources: BTreeMap<AppId, BTreeMap<String, Word>>,
+    live: watch::Sender<BTreeMap<AppId, usize>>,
+    believed: Duration,
+}
+
+/// The last word on a source.
+#[derive(Debug)]
+struct Word {
+    live: bool,
+    heard: Instant,
+}
+
+impl Heard {
+    /// Nothing heard yet. A word is believed for `believed`.
+    #[must_use]
+    pub fn new(believed: Duration) -> Self {
+        Self { sources: BTreeMap::new(), live: watch::Sender::new(BTreeMap::new()), believed }
+    }
+
+    /// What is known, for [`Presence`].
+    #[must_use]
+    pub fn sessions(&self) -> Sessions {
+        Sessions(self.live.subscribe())
+    }
+
+    /// Takes in a word.
+    pub fn take(&mut self, app: AppId, source: String, live: bool, now: Instant) {
+        self.sources.entry(app).or_default().insert(source, Word { live, heard: now });
+        self.tell(now);
+    }
+
+    /// Forgets what was said too long ago. A bot of which nothing is known any more counts as
+    /// connected.
+    pub fn tell(&mut self, now: Instant) {
+        self.sources.retain(|_, sources| {
+            sources.retain(|_, word| now.duration_since(word.heard) < self.believed);
+            !sources.is_empty()
+        });
+        let count =
+            |sources: &BTreeMap<String, Word>| sources.values().filter(|it| it.live).count();
+        let counts: BTreeMap<_, _> =
+            self.sources.iter().map(|(app, sources)| (app.clone(), count(sources))).collect();
+        self.live.send_if_modified(|known| {
+            let is_new = *known != counts;
+            *known = counts;
+            is_new
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +116,25 @@ mod tests {
         count(0);
         drop(gateway);
         assert!(connected(&app), "nobody knows any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_said_is_believed_until_it_is_old() {
+        let mut heard = Heard::new(Duration::from_secs(15));
+        let (sessions, app) = (heard.sessions(), AppId::from("102"));
+        let connected = || sessions.connected(&app).now_or_never().is_some();
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        assert!(connected(), "nothing is known");
+        heard.take(app.clone(), "2-0".into(), false, at(0));
+        assert!(!connected());
+        heard.take(app.clone(), "2-1".into(), true, at(10));
+        assert!(connected(), "one of two is up");
+        heard.take(app.clone(), "2-1".into(), false, at(12));
+        assert!(!connected());
+        heard.tell(at(26));
+        assert!(!connected(), "one word is fresh");
+        heard.tell(at(27));
+        assert!(connected(), "nobody says anything any more");
     }
 }

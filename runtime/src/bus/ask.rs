@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use qqrelay_proto::command::{Command, CommandError, CommandId, TEXT_CHARS_MAX};
+use qqrelay_proto::command::{Command, CommandId};
 use qqrelay_proto::id::Scope;
 use qqrelay_proto::outcome::{News, ResultRecord};
 use qqrelay_proto::subject::ScopeSubject;
@@ -27,31 +27,27 @@ pub enum Asked {
     Pending(CommandId),
 }
 
-/// Nothing was asked, or nobody knows.
-#[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    /// It is no command.
-    #[error(transparent)]
-    Command(#[from] CommandError),
-    /// The bus did not take it, or could not say what became of it.
-    #[error(transparent)]
-    Bus(#[from] BusError),
-}
-
 /// Stores a command, once for its id, and waits for an outcome for `limit` at most, which is no
-/// more than [`WAIT_MAX`]. Asking again with the same command is safe.
+/// more than [`WAIT_MAX`]. `json` is what the command was read from. Asking again is safe.
 ///
 /// # Errors
 ///
-/// `json` is no command, or the bus cannot be reached.
-pub async fn ask(bus: &dyn Bus, json: Bytes, limit: Duration) -> Result<Asked, AskError> {
-    let command = Command::read(&json, TEXT_CHARS_MAX)?;
+/// The bus did not take it, or could not say what became of it.
+pub async fn ask(
+    bus: &dyn Bus,
+    command: &Command,
+    json: Bytes,
+    limit: Duration,
+) -> Result<Asked, BusError> {
     let scope = Scope::new(command.scene, Arc::clone(&command.scope));
     let subject = ScopeSubject::new(&command.app, &scope);
     let id = command.id.as_str();
     bus.command(id, &subject.command(command.action.name()), json).await?;
     let newest = outcome(bus, &subject.result(id), limit.min(WAIT_MAX)).await?;
-    Ok(newest.map_or(Asked::Pending(command.id), |record| Asked::Outcome(Box::new(record))))
+    Ok(newest.map_or_else(
+        || Asked::Pending(command.id.clone()),
+        |record| Asked::Outcome(Box::new(record)),
+    ))
 }
 
 /// The newest outcome of a command; waits for a first one, and does not wait for reviewers.

@@ -241,6 +241,39 @@ fn worker(config: &Config, to: &mut Checked<'_>) {
             ("worker.drain_grace", worker.drain_grace),
         );
     }
+    nats_handler(config, to);
+}
+
+fn nats_handler(config: &Config, to: &mut Checked<'_>) {
+    let (worker, nats) = (&config.worker, &config.worker.nats);
+    to.span("worker.nats.timeout", nats.timeout, SECOND / 10..=MINUTE * 5);
+    to.size("worker.nats.response_limit", nats.response_limit, KIB..=16 * MIB);
+    let is_token = |token: &str| {
+        !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic() && !b"*>".contains(&b))
+    };
+    let fix = "write one of your own, such as \"qq.handler.mine\"";
+    match &nats.subject {
+        Some(subject) if !subject.split('.').all(is_token) => {
+            to.report("worker.nats.subject", format!("{subject:?} is no subject"), fix);
+        }
+        Some(subject) if ["qq.v1.", "$"].iter().any(|ours| subject.starts_with(ours)) => {
+            to.report("worker.nats.subject", format!("{subject:?} is not for handlers"), fix);
+        }
+        None if worker.handler == HandlerName::Nats => {
+            to.report("worker.nats.subject", "is missing, and the handler is \"nats\"", fix);
+        }
+        Some(_) | None => {}
+    }
+    if worker.handler == HandlerName::Nats {
+        to.shorter(
+            ("worker.nats.timeout", nats.timeout),
+            ("worker.drain_grace", worker.drain_grace),
+        );
+        if config.nats.is_none() {
+            let fix = "write the section nats, or handler = \"http\"";
+            to.report("worker.handler", "is \"nats\", and there is no section nats", fix);
+        }
+    }
 }
 
 /// The operator's own address: a query is theirs to have.

@@ -32,7 +32,7 @@ pub use process::{Admin, LogFormat, Telemetry};
 pub use read::{Loaded, environment, load};
 pub use redis::{Redis, RedisMode};
 pub use secret::{Secret, SecretError};
-pub use worker::{Egress, HandlerName, HttpHandler, Retry, Worker};
+pub use worker::{Egress, HandlerName, HttpHandler, NatsHandler, Retry, Worker};
 
 use crate::bus::Layout;
 use section::section;

@@ -15,7 +15,7 @@ section! {
     /// The process that handles events and sends replies.
     pub struct Worker {
         /// What handles events: "none" only runs commands, "echo" answers with what was said,
-        /// "http" posts each event to [worker.http].
+        /// "http" posts each event to [worker.http], "nats" asks on a subject, [worker.nats].
         handler: HandlerName = HandlerName::None,
         /// Events and commands that may wait in one scope, 1 to 4096; more go to the dead letters.
         scope_queue: u16 = 256,
@@ -28,6 +28,8 @@ section! {
         drain_grace: Duration = Duration::from_secs(25),
         /// The handler "http".
         http: HttpHandler = HttpHandler::default(),
+        /// The handler "nats".
+        nats: NatsHandler = NatsHandler::default(),
     }
 }
 
@@ -42,6 +44,24 @@ pub enum HandlerName {
     Echo,
     /// Posts each event to an address of the operator's.
     Http,
+    /// Asks on a subject of the operator's.
+    Nats,
+}
+
+section! {
+    /// Asks each event on a subject of yours, with the connection of [nats]; the answer may hold a
+    /// reply.
+    pub struct NatsHandler {
+        /// Where events are asked. Must be given for this handler.
+        #[schemars(example = "qq.handler.mine")]
+        subject: Option<String> = None,
+        /// How long your side may take to answer.
+        #[serde(with = "Span")]
+        timeout: Duration = Duration::from_secs(10),
+        /// The largest answer that is taken.
+        #[serde(with = "Size")]
+        response_limit: u64 = 1 << 20,
+    }
 }
 
 section! {

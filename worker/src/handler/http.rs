@@ -4,7 +4,6 @@
 //! signed. A repeat of an event has the same `webhook-id`. Nothing is followed: an address that
 //! moved is a mistake to be seen, not a place to send messages to.
 
-mod answer;
 mod signature;
 
 use std::time::Duration;
@@ -19,9 +18,9 @@ use qqrelay_runtime::config::Secret;
 use qqrelay_runtime::store::Clock;
 use reqwest::{Client, Response, Url, redirect};
 
-use self::answer::AnswerError;
 use self::signature::Key;
 pub use self::signature::SecretError;
+use super::answer::{self, AnswerError};
 use super::{Context, Handler, HandlerError, Reply};
 
 /// How long connecting may take. The whole exchange has a limit of its own.

@@ -4,8 +4,10 @@
 //! everybody's commands, under ids made of the event's, so that an event handled again gives the
 //! same messages and the platform shows them once.
 
+mod answer;
 mod echo;
 mod http;
+mod nats;
 
 use std::error::Error;
 
@@ -16,6 +18,7 @@ use qqrelay_proto::event::Event;
 
 pub use self::echo::Echo;
 pub use self::http::{Http, HttpSetup, HttpSetupError, SecretError};
+pub use self::nats::{Nats, NatsSetup};
 
 /// Most messages that one event may be answered with.
 ///

@@ -62,7 +62,8 @@ fn worker(world: &mut World, url: &str) -> super::world::Running {
     world.config.worker.handler = HandlerName::Http;
     world.config.worker.http.url = Some(url.to_owned());
     world.config.worker.http.secret = Secret::new(SECRET.into());
-    let handler = app::handler(&world.config.worker, Clock::system()).expect("it can be built");
+    let handler =
+        app::handler(&world.config.worker, Clock::system(), None).expect("it can be built");
     world.worker(handler)
 }
 

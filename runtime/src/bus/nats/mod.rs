@@ -21,7 +21,10 @@ mod outbox;
 mod publish;
 mod pull;
 mod reader;
+mod request;
 mod result;
+mod service;
+mod shards;
 mod stored;
 mod streams;
 mod take;
@@ -47,6 +50,9 @@ use lane::Acked;
 use link::Link;
 
 pub use connect::ConnectError;
+pub use request::RequestError;
+pub use service::{ServiceMetrics, WAIT};
+pub use shards::{ShardState, ShardStates};
 pub use streams::Difference;
 
 /// The bus on NATS. A clone is the same bus.

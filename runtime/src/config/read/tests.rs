@@ -197,7 +197,6 @@ fn an_unknown_key_is_told_its_nearest_neighbour() {
     check_one("[gateway]\nclose_cod = 4000", &["2 gateway.close_cod: unknown key", "close_code"]);
     check_one("[gatway]\nclose_code = 4000", &["1 gatway: unknown section", "write gateway"]);
     check_one("colour = 'red'", &["unknown section", "take it out; there are platform, log"]);
-    check_one("[redis]", &["redis: unknown section", "embedded store only"]);
     check_one("[worker.http]\nurls = 'x'", &["worker.http.urls: unknown key", "write url"]);
 }
 
@@ -454,4 +453,19 @@ fn what_is_wrong_with_redis_is_named_with_its_fix() {
     check("password_file = '/nowhere/p'", &["redis.password_file", "/nowhere/p", "may read"]);
     check("request_timeout = '1ms'", &["redis.request_timeout", "out of range"]);
     check_one(format!("[redis]\n{BOT}"), &["nats", "missing", "both for servers"]);
+}
+
+#[test]
+fn what_is_wrong_with_the_nats_handler_is_named_with_its_fix() {
+    let check = |keys: &str, nats: &str, pieces: &[&str]| {
+        check_one(
+            format!("{nats}\n{BOT}[worker]\nhandler = 'nats'\n[worker.nats]\n{keys}"),
+            pieces,
+        );
+    };
+    check("", "[nats]", &["worker.nats.subject", "missing", "qq.handler.mine"]);
+    check("subject = 'a.*'", "[nats]", &["worker.nats.subject", "no subject"]);
+    check("subject = 'qq.v1.ev.x'", "[nats]", &["worker.nats.subject", "not for handlers"]);
+    check("subject = 'a.b'", "", &["worker.handler", "no section nats", "http"]);
+    check("subject = 'a'\ntimeout = '1ms'", "[nats]", &["worker.nats.timeout", "out of range"]);
 }

@@ -1,4 +1,4 @@
-//! What the answer to a posted event says: nothing, one reply, or several.
+//! What the answer of somebody else's handler says: nothing, one reply, or several.
 //!
 //! ```json
 //! {"reply": "pong"}
