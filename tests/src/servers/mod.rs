@@ -14,7 +14,7 @@ use anyhow::bail;
 use tokio::time::{Instant, interval};
 
 /// Where `tests/servers/install` puts what it fetches; what is not there is looked for on PATH.
-fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let installed =
         PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/servers")).join(name);
     if installed.exists() { installed } else { name.into() }

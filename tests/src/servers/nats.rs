@@ -20,6 +20,7 @@ const START_WITHIN: Duration = Duration::from_secs(60);
 pub struct NatsServer {
     home: TempDir,
     child: Child,
+    env: Vec<(String, String)>,
     /// The port that clients connect to; it stays the same over restarts.
     pub port: u16,
 }
@@ -65,19 +66,34 @@ impl NatsServer {
     }
 
     async fn start_named(name: &str, setup: &Setup) -> anyhow::Result<Self> {
-        let home = tempfile::tempdir()?;
-        let store = home.path().join("store");
         let Setup { accounts, config, jetstream } = setup;
         // The largest file store is what all streams may reserve together, not what is written.
-        let text = format!(
-            "server_name: {name}\nports_file_dir: {home:?}\n\
-             jetstream {{ store_dir: {store:?}, max_mem: 256MB, max_file: 1TB\n{jetstream}\n}}\n\
-             {accounts}\n{config}\n",
-            home = home.path(),
-        );
+        let text = |home: &Path| {
+            let store = home.join("store");
+            Ok(format!(
+                "server_name: {name}\n\
+                 jetstream {{ store_dir: {store:?}, max_mem: 256MB, max_file: 1TB\n{jetstream}\n}}\n\
+                 {accounts}\n{config}\n",
+            ))
+        };
+        Self::start_with(text, Vec::new()).await
+    }
+
+    /// Starts one server with a configuration file of its own, made for the directory that it gets,
+    /// and with these variables. Where it listens is not for the file to say.
+    ///
+    /// # Errors
+    ///
+    /// It does not start, or does not listen in time; the end of its log is in the text.
+    pub async fn start_with(
+        text: impl FnOnce(&Path) -> anyhow::Result<String>,
+        env: Vec<(String, String)>,
+    ) -> anyhow::Result<Self> {
+        let home = tempfile::tempdir()?;
+        let text = format!("{}\nports_file_dir: {:?}\n", text(home.path())?, home.path());
         fs::write(home.path().join("nats.conf"), text)?;
-        let child = run(home.path(), None)?;
-        let mut server = Self { home, child, port: 0 };
+        let child = run(home.path(), None, &env)?;
+        let mut server = Self { home, child, env, port: 0 };
         server.port = server.wait_for_port().await?;
         Ok(server)
     }
@@ -105,7 +121,7 @@ impl NatsServer {
         for stale in ports_files(self.home.path()) {
             fs::remove_file(stale)?;
         }
-        self.child = run(self.home.path(), Some(self.port))?;
+        self.child = run(self.home.path(), Some(self.port), &self.env)?;
         self.wait_for_port().await?;
         Ok(())
     }
@@ -146,13 +162,14 @@ impl Drop for NatsServer {
     }
 }
 
-fn run(home: &Path, port: Option<u16>) -> anyhow::Result<Child> {
+fn run(home: &Path, port: Option<u16>, env: &[(String, String)]) -> anyhow::Result<Child> {
     let log = File::options().create(true).append(true).open(home.join("log"))?;
     Command::new(program("nats-server"))
         .args(["--addr", "127.0.0.1", "--port"])
         .arg(port.map_or_else(|| "-1".to_owned(), |port| port.to_string()))
         .arg("--config")
         .arg(home.join("nats.conf"))
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
