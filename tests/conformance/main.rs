@@ -11,4 +11,5 @@ mod nats_login;
 mod nats_refusals;
 mod nats_requests;
 mod nats_stage;
+mod redis_refusals;
 mod state;

@@ -49,6 +49,16 @@ impl RedisServer {
         Self::start_as(Role::Server, config).await
     }
 
+    /// Starts one server that speaks TLS on the port that is given beside it.
+    ///
+    /// # Errors
+    ///
+    /// As [`RedisServer::start`].
+    pub async fn start_with_tls(config: &str) -> anyhow::Result<(Self, u16)> {
+        let port = free_port()?;
+        Ok((Self::start(&format!("tls-port {port}\n{config}")).await?, port))
+    }
+
     async fn start_as(role: Role, config: &str) -> anyhow::Result<Self> {
         let mut tried = 0;
         loop {

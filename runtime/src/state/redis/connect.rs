@@ -9,9 +9,9 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
-    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
-    IntoConnectionInfo, RedisConnectionInfo, RedisError, ServerErrorKind, TlsCertificates, TlsMode,
-    Value,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind,
+    FromRedisValue, IntoConnectionInfo, RedisConnectionInfo, RedisError, ServerErrorKind,
+    TlsCertificates, TlsMode, Value,
 };
 use tokio::time::timeout;
 
@@ -135,16 +135,24 @@ impl ConnectError {
     fn from_redis(redis: &Redis, error: RedisError) -> Self {
         let servers = redis.urls.join(", ");
         let code = error.code().map(str::to_owned);
+        // What has no code of its own; a script's permissions are the server's to look at.
+        let says = |words: &str| error.to_string().contains(words);
         match (error.kind(), code.as_deref()) {
+            _ if says("cluster support disabled") => {
+                Self::Mode { servers, found: "is part of no cluster", mode: "single" }
+            }
             (_, Some("WRONGPASS" | "NOAUTH")) | (ErrorKind::AuthenticationFailed, _) => {
                 Self::Login { servers, source: error }
             }
             (ErrorKind::Server(ServerErrorKind::NoPerm), _) => Self::Denied(error.to_string()),
+            _ if says("executing the script can't run") => Self::Denied(error.to_string()),
             (ErrorKind::MasterNameNotFoundBySentinel, _) => {
                 let master = redis.master.clone().unwrap_or_default();
                 Self::NoMaster { servers, master }
             }
-            _ if tls::is_to_blame(&error) => Self::Tls { servers, source: error },
+            _ if tls::is_to_blame(&error) || says("certificate") => {
+                Self::Tls { servers, source: error }
+            }
             (ErrorKind::Server(_), _) => Self::Refused { servers, source: error.into() },
             _ => Self::Unreachable { servers, source: error.into() },
         }
@@ -239,13 +247,23 @@ impl<'a> Access<'a> {
         } else {
             Client::open(first)?
         };
-        Ok(Wire::One(ConnectionManager::new_with_config(client, self.settings()).await?))
+        Ok(Wire::One(self.manager(client).await?))
+    }
+
+    /// A connection that mends itself. It tries to for long, also where nothing helps; what is wrong
+    /// is seen at one that does not.
+    async fn manager(&self, client: Client) -> Result<ConnectionManager, RedisError> {
+        let once = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.redis.connect_timeout))
+            .set_response_timeout(Some(self.redis.connect_timeout));
+        client.get_multiplexed_async_connection_with_config(&once).await?;
+        ConnectionManager::new_with_config(client, self.settings()).await
     }
 
     async fn sentinel(&self) -> Result<Wire, RedisError> {
         let mut sentinels = self.sentinels()?;
         let client = sentinels.async_get_client().await?;
-        let master = ConnectionManager::new_with_config(client, self.settings()).await?;
+        let master = self.manager(client).await?;
         Ok(Wire::Watched(Watched::new(sentinels, master, self.settings())))
     }
 
