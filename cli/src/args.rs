@@ -224,6 +224,10 @@ pub(crate) struct Shards {
     /// How the process is reached.
     #[command(flatten)]
     pub(crate) running: Running,
+    /// Ask the Redis of this configuration in place of a process: where every session of every
+    /// gateway would be resumed, as of some seconds ago.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "admin")]
+    pub(crate) config: Option<PathBuf>,
     /// How the list is printed.
     #[arg(long, value_enum, default_value_t = Form::Text)]
     pub(crate) output: Form,

@@ -5,6 +5,7 @@ mod apart;
 mod args;
 mod base;
 mod config;
+mod copies;
 mod demo;
 mod exit;
 mod generate;

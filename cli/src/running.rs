@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::args::{Form, Shards};
+use crate::copies;
 use crate::exit::{Failure, Outcome};
 use crate::local_api::{self, Refusal};
 use crate::out;
@@ -115,6 +116,9 @@ pub(crate) fn fresh_id() -> String {
 ///
 /// The process cannot be asked.
 pub(crate) async fn shards(args: &Shards) -> Outcome {
+    if let Some(config) = &args.config {
+        return copies::show(config, args.output).await;
+    }
     let process = Process::at(args.running.admin)?;
     let answer = process.get(local_api::SHARDS, &()).await?;
     let listing: Value = answer.json().await.context("an unreadable answer")?;

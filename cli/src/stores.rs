@@ -115,7 +115,8 @@ async fn state_in(file: &Store) -> Result<Arc<dyn State>, Failure> {
     Ok(Arc::new(Embedded::new(file.clone()).await.map_err(Failure::unavailable)?))
 }
 
-fn failure(is_passing: bool, error: impl Into<anyhow::Error>) -> Failure {
+/// Whether somebody has to change something first.
+pub(crate) fn failure(is_passing: bool, error: impl Into<anyhow::Error>) -> Failure {
     if is_passing { Failure::unavailable(error) } else { Failure::Setting(error.into()) }
 }
 

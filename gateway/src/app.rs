@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::copies;
 use crate::fleet::{self, Posts, RECRUITS};
 use crate::metrics::Metrics;
 use crate::platform::Bot;
@@ -116,7 +117,13 @@ impl Gateway {
             enlisting.spawn(fleet::enlist(config.clone(), Arc::new(bot), posts, board));
         }
         drop(posts);
+        let copying = tokio::spawn(copies::keep(
+            parts.board.clone(),
+            parts.state.clone(),
+            parts.owner.clone(),
+        ));
         stop.cancelled().await;
+        copying.abort();
         enlisting.shutdown().await;
         Ok(drain(running, grace).await)
     }

@@ -2,6 +2,7 @@
 
 mod announce;
 pub mod app;
+mod copies;
 mod fleet;
 pub mod metrics;
 mod partition;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use qqrelay_proto::id::{AppId, Seq, SessionId, ShardId};
+use qqrelay_proto::record::ResumePoint;
 use qqrelay_proto::subject::Partition;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -63,6 +64,9 @@ pub struct ShardStatus {
     pub session: Option<SessionId>,
     /// The newest sequence that the log holds.
     pub durable: Option<Seq>,
+    /// Where it would be resumed, and the number of the record that says so.
+    #[serde(skip)]
+    pub resume: Option<(ResumePoint, u64)>,
     /// When an event last came, seconds since 1970.
     pub last_event_at: Option<u64>,
     /// When a heartbeat was last acknowledged, seconds since 1970.
@@ -132,6 +136,7 @@ impl Board {
             trouble: None,
             session: None,
             durable: None,
+            resume: None,
             last_event_at: None,
             last_ack_at: None,
             resumes: 0,

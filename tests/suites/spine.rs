@@ -6,6 +6,7 @@ use std::time::Duration;
 use qqrelay_simulator::{Action, Config as PlatformConfig, Injection, Target};
 use qqrelay_tests::cluster::{Bot, Cluster, Servers, Setup};
 use qqrelay_tests::invariants::{Answers, Expected, Tally};
+use qqrelay_tests::wait::eventually;
 use redis::Value;
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
@@ -97,6 +98,13 @@ async fn a_hundred_thousand_events_on_servers_whatever_is_killed() {
     cluster.live().await.expect("every session");
     let course = Course { events: 100_000 * length(), rate: 1_200, said_each: 8 };
     let pushed = course.run(&mut cluster, fail_one_after_the_other).await;
+    eventually("every source's resume point is copied", async || {
+        let servers = cluster.servers.as_ref()?;
+        let copies: Vec<String> = servers.redis.command(&["KEYS", "qq:resume:*"]).ok()?;
+        (copies.len() == usize::from(SHARDS)).then_some(())
+    })
+    .await
+    .expect("copies for people");
     let tally = course.judge(cluster, &pushed).await;
     // Eight partitions, taken once more after the gateway's kill; a reconnect each second.
     assert!(tally.takeovers >= 16 && tally.resumes >= 50, "{tally:?}");

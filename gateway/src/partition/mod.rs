@@ -106,6 +106,14 @@ pub(crate) enum Standing {
     Open(Known),
 }
 
+/// A point that the log holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Durable {
+    pub(crate) point: ResumePoint,
+    /// The number of the record that holds it.
+    pub(crate) number: u64,
+}
+
 /// What the log says of a source, while its partition is ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Known {
@@ -114,7 +122,7 @@ pub(crate) struct Known {
     /// What the source's newest record said when the epoch began.
     pub(crate) tail: Tail,
     /// What has become durable since.
-    pub(crate) durable: Option<ResumePoint>,
+    pub(crate) durable: Option<Durable>,
     /// Gap records that have become durable since.
     pub(crate) gaps: u64,
 }

@@ -23,7 +23,7 @@ use tracing::{Span, debug, error, info, warn};
 use super::keep::{self, Freshness};
 use super::memory::{Key, Memory, Place, REMEMBERED};
 use super::rebuild::Rebuild;
-use super::{About, Ask, Attached, Epoch, Handed, Known, Outlet, SourceIndex, Standing};
+use super::{About, Ask, Attached, Durable, Epoch, Handed, Known, Outlet, SourceIndex, Standing};
 use crate::metrics::PartitionMetrics;
 
 /// How often sources are looked over for a resume point that retention may take.
@@ -401,7 +401,9 @@ impl Owner {
                     // What a gap gives up is not to be resumed, so the point before it is void.
                     known.durable = None;
                 }
-                Written::Event(_) | Written::Frame => known.durable = point,
+                Written::Event(_) | Written::Frame => {
+                    known.durable = point.map(|point| Durable { point, number });
+                }
                 Written::Upkeep => {}
             }
         });

@@ -26,7 +26,9 @@ use super::opened::Opened;
 use super::relay::Scribe;
 use super::socket::Socket;
 use crate::metrics::ShardMetrics;
-use crate::partition::{About, Ask, Attached, Epoch, Handed, Inbox, Known, SourceIndex, Standing};
+use crate::partition::{
+    About, Ask, Attached, Durable, Epoch, Handed, Inbox, Known, SourceIndex, Standing,
+};
 use crate::platform::Bot;
 use crate::status::{self, Phase};
 use crate::trouble::InFull;
@@ -325,7 +327,7 @@ impl Life {
     }
 
     /// Takes over what the log says; gives the newest durable point.
-    pub(super) fn catch_up(&mut self) -> Result<Option<ResumePoint>, Break> {
+    pub(super) fn catch_up(&mut self) -> Result<Option<Durable>, Break> {
         let known = match &*self.standing.borrow_and_update() {
             Standing::Open(known) if known.epoch == self.epoch => known.clone(),
             Standing::Open(_) | Standing::Closed => return Err(Break::Reset),
@@ -333,7 +335,7 @@ impl Life {
         if known.gaps >= self.gaps {
             self.shard.gap_durable();
         }
-        if let Some(point) = &known.durable {
+        if let Some(Durable { point, .. }) = &known.durable {
             self.shard.durable(&point.session, point.seq);
         }
         Ok(known.durable)

@@ -26,7 +26,7 @@ use super::relay::{What, Written};
 use super::socket::{Received, Socket};
 use super::trace;
 use crate::metrics::{Outcome, Paused};
-use crate::partition::{About, Ask};
+use crate::partition::{About, Ask, Durable};
 use crate::status::{self, Phase};
 
 /// A fence reading older than this is made again before RESUME or IDENTIFY goes out.
@@ -115,7 +115,7 @@ impl<'a> Opened<'a> {
             changed = self.life.standing.changed() => {
                 changed.map_err(|_| Break::Stop)?;
                 match self.life.catch_up()? {
-                    Some(point) => self.durable(&point).await,
+                    Some(durable) => self.durable(&durable).await,
                     None => Ok(None),
                 }
             }
@@ -140,8 +140,12 @@ impl<'a> Opened<'a> {
         }
     }
 
-    async fn durable(&mut self, point: &ResumePoint) -> Result<Option<Left>, Break> {
-        self.driver.status.update(|status| status.durable = Some(point.seq));
+    async fn durable(&mut self, durable: &Durable) -> Result<Option<Left>, Break> {
+        let Durable { point, number } = durable;
+        self.driver.status.update(|status| {
+            status.durable = Some(point.seq);
+            status.resume = Some((point.clone(), *number));
+        });
         let gate = self.life.gate.as_ref();
         if gate.is_some_and(|gate| *gate.session() == point.session) {
             return self.apply(Input::Durable(point.seq), None).await;
