@@ -49,7 +49,7 @@ pub enum HandlerName {
 }
 
 section! {
-    /// Asks each event on a subject of yours, with the connection of [nats]; the answer may hold a
+    /// Asks each event on a subject of yours, with the connection of nats; the answer may hold a
     /// reply.
     pub struct NatsHandler {
         /// Where events are asked. Must be given for this handler.
