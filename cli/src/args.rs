@@ -39,11 +39,14 @@ pub(crate) enum Command {
     Worker(Process),
     /// Run a simulated QQ platform.
     Simulate(Simulate),
-    /// Follow the events of a running standalone or gateway.
+    /// Follow the events of a running relay.
     Tail(Tail),
-    /// Send a message through a running standalone or worker, and wait for its outcome.
+    /// Send a message through a running relay, and wait for its outcome.
     Send(Box<Send>),
     /// List the shards of a running standalone or gateway.
+    ///
+    /// With --config: where every session of every gateway would be resumed, as Redis had it some
+    /// seconds ago.
     Shards(Shards),
     /// Check, explain or begin a configuration file.
     #[command(subcommand)]
@@ -128,12 +131,15 @@ pub(crate) struct Simulate {
     pub(crate) seed: u64,
 }
 
-/// How a running process is reached.
+/// How a running relay is reached.
 #[derive(Debug, Args)]
 pub(crate) struct Running {
     /// The admin port of the process.
     #[arg(long, default_value = "127.0.0.1:9600", value_name = "ADDR")]
     pub(crate) admin: SocketAddr,
+    /// Ask the servers of this configuration in place of a process.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "admin")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Which events to follow.
@@ -224,10 +230,6 @@ pub(crate) struct Shards {
     /// How the process is reached.
     #[command(flatten)]
     pub(crate) running: Running,
-    /// Ask the Redis of this configuration in place of a process: where every session of every
-    /// gateway would be resumed, as of some seconds ago.
-    #[arg(short, long, value_name = "FILE", conflicts_with = "admin")]
-    pub(crate) config: Option<PathBuf>,
     /// How the list is printed.
     #[arg(long, value_enum, default_value_t = Form::Text)]
     pub(crate) output: Form,

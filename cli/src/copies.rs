@@ -2,16 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::anyhow;
 use qqrelay_runtime::state::State;
-use qqrelay_runtime::state::redis::RedisState;
 use serde_json::json;
 
-use crate::args::{Form, Process};
-use crate::config;
+use crate::args::Form;
 use crate::exit::{Failure, Outcome};
 use crate::out;
-use crate::stores::failure;
+use crate::stores::state_of;
 
 /// Shows the copies of every bot.
 ///
@@ -19,13 +16,7 @@ use crate::stores::failure;
 ///
 /// The configuration has no Redis, or it cannot be asked.
 pub(crate) async fn show(file: &Path, form: Form) -> Outcome {
-    let config = config::load(&Process { config: Some(file.to_owned()) })?.config;
-    let redis = config.redis.ok_or_else(|| {
-        let text = "redis: is missing; without it ask the process itself, with --admin";
-        Failure::Setting(anyhow!(text))
-    })?;
-    let connected = RedisState::connect(&redis).await;
-    let state = connected.map_err(|error| failure(error.is_passing(), error))?;
+    let state = state_of(file).await?;
     let mut copies = state.resumes(None).await.map_err(Failure::unavailable)?;
     copies.sort_by_key(|(app, source, _)| (app.clone(), source.to_string()));
     match form {

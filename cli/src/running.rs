@@ -116,7 +116,7 @@ pub(crate) fn fresh_id() -> String {
 ///
 /// The process cannot be asked.
 pub(crate) async fn shards(args: &Shards) -> Outcome {
-    if let Some(config) = &args.config {
+    if let Some(config) = &args.running.config {
         return copies::show(config, args.output).await;
     }
     let process = Process::at(args.running.admin)?;

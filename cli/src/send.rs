@@ -3,16 +3,19 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use qqrelay_proto::command::{Action, Command, Content, Markdown, Reply, ReplyTo, Version};
 use qqrelay_proto::outcome::{Outcome as Became, ResultRecord};
+use qqrelay_runtime::bus::ask::{Asked, ask};
 
 use crate::args::{self, Form, Send};
 use crate::exit::{Failure, Outcome};
 use crate::local_api::{self, CommandQuery, outcome_of};
 use crate::out;
 use crate::running::{Process, fresh_id};
+use crate::stores::bus_of;
 
 /// The largest content that is read from a file.
 const CONTENT_MAX: u64 = 1 << 20;
@@ -24,18 +27,18 @@ const CONTENT_MAX: u64 = 1 << 20;
 /// The process cannot be asked, or the message was not taken.
 pub(crate) async fn run(args: Send) -> Outcome {
     let command = command(&args)?;
-    let process = Process::at(args.running.admin)?;
-    let query = CommandQuery { wait: args.wait };
     let body = serde_json::to_vec(&command)?;
-    let answer = process.post(local_api::COMMANDS, &query, body).await?;
-    if answer.status() == reqwest::StatusCode::ACCEPTED {
+    let record = match &args.running.config {
+        Some(file) => through_servers(file, &command, body, args.wait).await?,
+        None => through_process(&args, body).await?,
+    };
+    let Some(record) = record else {
         let id = command.id.as_str();
         return Err(Failure::Failed(anyhow::anyhow!(
             "no outcome within {} s; the command is stored as {id} and goes on",
             args.wait
         )));
-    }
-    let record: ResultRecord = answer.json().await.context("an unreadable answer")?;
+    };
     match args.output {
         Form::Json => out::line(serde_json::to_string_pretty(&record)?),
         Form::Text => out::line(sentence(&record)),
@@ -56,6 +59,30 @@ pub(crate) async fn run(args: Send) -> Outcome {
         )
         | None => Err(Failure::No),
     }
+}
+
+/// `None` where there is no outcome yet.
+async fn through_servers(
+    file: &Path,
+    command: &Command,
+    body: Vec<u8>,
+    wait: u64,
+) -> Result<Option<ResultRecord>, Failure> {
+    let bus = bus_of(file).await?;
+    let asked = ask(&bus, command, body.into(), Duration::from_secs(wait)).await;
+    Ok(match asked.map_err(Failure::unavailable)? {
+        Asked::Outcome(record) => Some(*record),
+        Asked::Pending(_) => None,
+    })
+}
+
+async fn through_process(args: &Send, body: Vec<u8>) -> Result<Option<ResultRecord>, Failure> {
+    let process = Process::at(args.running.admin)?;
+    let answer = process.post(local_api::COMMANDS, &CommandQuery { wait: args.wait }, body).await?;
+    if answer.status() == reqwest::StatusCode::ACCEPTED {
+        return Ok(None);
+    }
+    Ok(Some(answer.json().await.context("an unreadable answer")?))
 }
 
 fn command(args: &Send) -> Result<Command, Failure> {

@@ -2,14 +2,15 @@
 //!
 //! With NATS and without Redis the state lies in the file, which serves one process alone.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use qqrelay_proto::backoff::Doubling;
 use qqrelay_runtime::bus::Bus;
 use qqrelay_runtime::bus::embedded::{Bound, EmbeddedBus, Limits};
 use qqrelay_runtime::bus::nats::NatsBus;
-use qqrelay_runtime::config::Config;
+use qqrelay_runtime::config::{Config, Nats, Redis};
 use qqrelay_runtime::random;
 use qqrelay_runtime::state::State;
 use qqrelay_runtime::state::embedded::Embedded;
@@ -18,6 +19,8 @@ use qqrelay_runtime::store::{Clock, Store};
 use tokio::time::sleep;
 use tracing::warn;
 
+use crate::args::Process;
+use crate::config;
 use crate::exit::Failure;
 
 /// The bus and the state of a process.
@@ -40,27 +43,27 @@ impl Stores {
     /// [`Failure::Unavailable`] where the same attempt may succeed later, [`Failure::Setting`]
     /// where somebody has to change something first.
     pub(crate) async fn open(config: &Config, name: &str) -> Result<Self, Failure> {
-        let limits = limits(config);
         let Some(nats) = &config.nats else {
             let file = open_file(config).await?;
-            let bus =
-                EmbeddedBus::open(file.clone(), limits).await.map_err(Failure::unavailable)?;
+            let bus = EmbeddedBus::open(file.clone(), limits(config))
+                .await
+                .map_err(Failure::unavailable)?;
             let state = state_in(&file).await?;
             return Ok(Self { bus: Arc::new(bus), state, file: Some(file), nats: None });
         };
-        let (state, file): (Arc<dyn State>, _) = match &config.redis {
-            Some(redis) => {
-                let connected = RedisState::connect(redis).await;
-                (Arc::new(connected.map_err(|error| failure(error.is_passing(), error))?), None)
-            }
+        let redis = match &config.redis {
+            Some(redis) => Some(connect_redis(redis).await?),
+            None => None,
+        };
+        let bus = connect_nats(nats, config, name).await?;
+        // The file last: an attempt that fails must not leave it open for the next.
+        let (state, file): (Arc<dyn State>, _) = match redis {
+            Some(redis) => (Arc::new(redis), None),
             None => {
                 let file = open_file(config).await?;
                 (state_in(&file).await?, Some(file))
             }
         };
-        let (layout, within) = (config.layout(), config.gateway.publish_timeout);
-        let connected = NatsBus::connect(nats, name, layout, &limits, within).await;
-        let bus = connected.map_err(|error| failure(error.is_passing(), error))?;
         Ok(Self { bus: Arc::new(bus.clone()), state, file, nats: Some(bus) })
     }
 
@@ -104,6 +107,45 @@ impl Stores {
     }
 }
 
+/// The bus of a cluster, for a command that is no process of it.
+///
+/// # Errors
+///
+/// The configuration is wrong or has no NATS, or that cannot be reached.
+pub(crate) async fn bus_of(file: &Path) -> Result<NatsBus, Failure> {
+    let config = config::load(&Process { config: Some(file.to_owned()) })?.config;
+    let nats = config.nats.as_ref().ok_or_else(|| {
+        let text = "nats: is missing; without it ask the process itself, with --admin";
+        Failure::Setting(anyhow!(text))
+    })?;
+    connect_nats(nats, &config, "qqrelay").await
+}
+
+/// The state of a cluster, for a command that is no process of it.
+///
+/// # Errors
+///
+/// The configuration is wrong or has no Redis, or that cannot be reached.
+pub(crate) async fn state_of(file: &Path) -> Result<RedisState, Failure> {
+    let config = config::load(&Process { config: Some(file.to_owned()) })?.config;
+    let redis = config.redis.as_ref().ok_or_else(|| {
+        let text = "redis: is missing; without it ask the process itself, with --admin";
+        Failure::Setting(anyhow!(text))
+    })?;
+    connect_redis(redis).await
+}
+
+async fn connect_redis(redis: &Redis) -> Result<RedisState, Failure> {
+    let connected = RedisState::connect(redis).await;
+    connected.map_err(|error| failure(error.is_passing(), error))
+}
+
+async fn connect_nats(nats: &Nats, config: &Config, name: &str) -> Result<NatsBus, Failure> {
+    let (layout, within) = (config.layout(), config.gateway.publish_timeout);
+    let connected = NatsBus::connect(nats, name, layout, &limits(config), within).await;
+    connected.map_err(|error| failure(error.is_passing(), error))
+}
+
 async fn open_file(config: &Config) -> Result<Store, Failure> {
     let (path, layout) = (config.embedded.path.clone(), config.layout());
     let open = move || Store::open(&path, layout, Clock::system());
@@ -116,7 +158,7 @@ async fn state_in(file: &Store) -> Result<Arc<dyn State>, Failure> {
 }
 
 /// Whether somebody has to change something first.
-pub(crate) fn failure(is_passing: bool, error: impl Into<anyhow::Error>) -> Failure {
+fn failure(is_passing: bool, error: impl Into<anyhow::Error>) -> Failure {
     if is_passing { Failure::unavailable(error) } else { Failure::Setting(error.into()) }
 }
 

@@ -1,11 +1,13 @@
 //! `qqrelay tail`: events as they come.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use futures_util::StreamExt;
 use qqrelay_proto::event::Event;
 use qqrelay_proto::id::Scene;
 use qqrelay_proto::subject::Token;
+use qqrelay_runtime::bus::{Bus, BusError, Reader, Start};
 use serde_json::value::RawValue;
 
 use crate::args::Tail;
@@ -13,6 +15,7 @@ use crate::exit::{Failure, Outcome};
 use crate::local_api::{self, Line, TailQuery};
 use crate::out::{self, Ink, ink, one_line};
 use crate::running::Process;
+use crate::stores::bus_of;
 
 /// Text of a message that is shown on a line.
 const TEXT_WIDTH: usize = 80;
@@ -26,6 +29,34 @@ const LINE_MAX: usize = 4 << 20;
 ///
 /// The process cannot be asked, or has ended.
 pub(crate) async fn run(args: &Tail) -> Outcome {
+    match &args.running.config {
+        Some(file) => from_servers(args, file).await,
+        None => from_process(args).await,
+    }
+}
+
+async fn from_servers(args: &Tail, file: &Path) -> Outcome {
+    let bus = bus_of(file).await?;
+    let start = if args.from_start { Start::Oldest } else { Start::New };
+    let reader = Reader { filter: filter(args), start };
+    let mut records = bus.read(reader).await.map_err(Failure::unavailable)?;
+    let mut left = args.count;
+    while left != Some(0) {
+        match records.next().await {
+            Ok((_, stored)) => {
+                let text = std::str::from_utf8(&stored.record.payload)?;
+                show(text, args.json)?;
+                left = left.map(|left| left - 1);
+            }
+            // The reader goes on behind the hole.
+            Err(error @ BusError::Behind { .. }) => eprintln!("qqrelay: {error}"),
+            Err(error) => return Err(Failure::unavailable(error)),
+        }
+    }
+    Ok(())
+}
+
+async fn from_process(args: &Tail) -> Outcome {
     let process = Process::at(args.running.admin)?;
     let query = TailQuery { filter: filter(args), from_start: args.from_start };
     let mut answer = process.get(local_api::TAIL, &query).await?.bytes_stream();
@@ -40,7 +71,8 @@ pub(crate) async fn run(args: &Tail) -> Outcome {
             if left == Some(0) {
                 break;
             }
-            show(&line, args.json)?;
+            let line: Line<&RawValue> = serde_json::from_slice(&line)?;
+            show(line.payload.get(), args.json)?;
             left = left.map(|left| left - 1);
         }
         if rest.len() > LINE_MAX {
@@ -63,13 +95,12 @@ fn filter(args: &Tail) -> String {
     format!("qq.v1.ev.*.{app}.{source}.e.*.{scene}.{scope}.{kind}")
 }
 
-fn show(line: &[u8], as_json: bool) -> Outcome {
-    let line: Line<&RawValue> = serde_json::from_slice(line)?;
+fn show(event: &str, as_json: bool) -> Outcome {
     if as_json {
-        out::line(line.payload.get());
+        out::line(event);
         return Ok(());
     }
-    let event: Event<'_> = serde_json::from_str(line.payload.get())?;
+    let event: Event<'_> = serde_json::from_str(event)?;
     out::line(summary(&event, out::is_coloured()));
     Ok(())
 }
