@@ -177,6 +177,22 @@ impl Cluster {
         Ok(())
     }
 
+    /// Starts the process that has the sessions while something happens to its servers.
+    ///
+    /// # Errors
+    ///
+    /// There are no servers, or it does not become ready.
+    pub async fn start_while(
+        &mut self,
+        meanwhile: impl AsyncFnOnce(&mut Servers),
+    ) -> anyhow::Result<()> {
+        let mut servers = self.servers.take().context("no servers")?;
+        let (relay, ()) = tokio::join!(self.process("gateway"), meanwhile(&mut servers));
+        self.servers = Some(servers);
+        self.relay = Some(relay?);
+        Ok(())
+    }
+
     /// Starts one more worker.
     ///
     /// # Errors

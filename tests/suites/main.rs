@@ -2,6 +2,7 @@
 
 mod bad_inputs;
 mod closes;
+mod cold_start;
 mod duplicates;
 mod observability;
 mod relay;

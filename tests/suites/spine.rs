@@ -149,6 +149,35 @@ async fn events_on_three_replicas_outlive_their_leaders() {
     course.judge(cluster, &pushed).await;
 }
 
+/// One worker becomes four; the first, which has every lane, is killed; two of the others are asked to
+/// end. Order per place and one reply each are what the judge looks at.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_come_and_go_under_load() {
+    let servers = Servers::start(1).await.expect("servers");
+    let env = vec![("QQRELAY_LOG__PARTITIONS", "2".to_owned())];
+    let mut cluster = cluster(Some(servers), env).await;
+    cluster.start().await.expect("a gateway");
+    cluster.start_worker().await.expect("a worker");
+    cluster.live().await.expect("every session");
+    let course = Course { events: 15_000 * length(), rate: 500, said_each: 4 };
+    let pushed = course
+        .run(&mut cluster, async |cluster, quarter| match quarter {
+            1 => {
+                for _ in 0..3 {
+                    cluster.start_worker().await.expect("one more worker");
+                }
+            }
+            2 => cluster.kill_worker().expect("a worker to kill"),
+            _ => {
+                for _ in 0..2 {
+                    cluster.terminate_worker().await.expect("a worker to end");
+                }
+            }
+        })
+        .await;
+    course.judge(cluster, &pushed).await;
+}
+
 impl Course {
     /// Pushes everything at its rate. At each quarter something `fails`; each second the platform
     /// ends a connection.
