@@ -5,5 +5,6 @@
 
 mod asyncapi;
 mod permissions;
+mod relay;
 mod roles;
 mod server;

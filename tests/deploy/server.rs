@@ -41,7 +41,7 @@ impl Role {
     }
 
     /// Where it may get answers.
-    const fn inbox(self) -> &'static str {
+    pub(crate) const fn inbox(self) -> &'static str {
         match self {
             Self::Gateway => "_INBOX_qqgw",
             Self::Worker => "_INBOX_qqwk",
