@@ -32,6 +32,9 @@ const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 /// Requests that wait for their outcomes at once. Who comes above them is told so.
 const UNDER_WAY_MAX: usize = 1024;
 
+/// How a request can end, as metric labels.
+const RESULTS: [&str; 5] = ["outcome", "pending", "refused", "busy", "unavailable"];
+
 /// What the service counts.
 #[derive(Debug, Clone)]
 pub struct ServiceMetrics {
@@ -52,6 +55,9 @@ impl ServiceMetrics {
             requests: IntCounterVec::new(requests, &["result"])?,
             under_way: IntGauge::new("qqrelay_rpc_requests_under_way", under_way)?,
         };
+        for result in RESULTS {
+            metrics.requests.with_label_values(&[result]);
+        }
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.under_way.clone()))?;
         Ok(metrics)
