@@ -114,11 +114,7 @@ impl Stores {
 /// The configuration is wrong or has no NATS, or that cannot be reached.
 pub(crate) async fn bus_of(file: &Path) -> Result<NatsBus, Failure> {
     let config = config::load(&Process { config: Some(file.to_owned()) })?.config;
-    let nats = config.nats.as_ref().ok_or_else(|| {
-        let text = "nats: is missing; without it ask the process itself, with --admin";
-        Failure::Setting(anyhow!(text))
-    })?;
-    connect_nats(nats, &config, "qqrelay").await
+    connect_nats(needed(config.nats.as_ref(), "nats")?, &config, "qqrelay").await
 }
 
 /// The state of a cluster, for a command that is no process of it.
@@ -128,11 +124,16 @@ pub(crate) async fn bus_of(file: &Path) -> Result<NatsBus, Failure> {
 /// The configuration is wrong or has no Redis, or that cannot be reached.
 pub(crate) async fn state_of(file: &Path) -> Result<RedisState, Failure> {
     let config = config::load(&Process { config: Some(file.to_owned()) })?.config;
-    let redis = config.redis.as_ref().ok_or_else(|| {
-        let text = "redis: is missing; without it ask the process itself, with --admin";
-        Failure::Setting(anyhow!(text))
-    })?;
-    connect_redis(redis).await
+    connect_redis(needed(config.redis.as_ref(), "redis")?).await
+}
+
+/// The section of the servers that a command shall ask.
+fn needed<'a, T>(section: Option<&'a T>, name: &str) -> Result<&'a T, Failure> {
+    section.ok_or_else(|| {
+        Failure::Setting(anyhow!(
+            "{name}: is missing; without it ask the process itself, with --admin"
+        ))
+    })
 }
 
 async fn connect_redis(redis: &Redis) -> Result<RedisState, Failure> {

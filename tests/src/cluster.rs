@@ -139,9 +139,9 @@ impl Cluster {
         let platform = Simulator::start(platform).await?;
         let folder = tempfile::tempdir()?;
         let mut text = config(&platform.base_url(), &bots);
-        if let Some(Servers { redis, .. }) = &servers {
-            let nats = servers.as_ref().map(Servers::nats).unwrap_or_default();
-            let (urls, replicas, redis) = (nats.urls, nats.replicas, redis.url());
+        if let Some(servers) = &servers {
+            let Nats { urls, replicas, .. } = servers.nats();
+            let redis = servers.redis.url();
             text = format!(
                 "[nats]\nurls = {urls:?}\nreplicas = {replicas}\n[redis]\nurls = [{redis:?}]\n{text}"
             );

@@ -100,10 +100,7 @@ impl Relay {
     ///
     /// It does not answer.
     pub async fn get(&self, path: &str) -> anyhow::Result<String> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        let answer = http.get(format!("http://{}{path}", self.admin)).send().await?;
-        Ok(answer.error_for_status()?.text().await?)
+        Ok(ask(self.admin, path).await?.error_for_status()?.text().await?)
     }
 
     /// What its shards are doing, as it says itself.
@@ -133,10 +130,7 @@ impl Relay {
     ///
     /// It has not ended within `limit`.
     pub async fn terminate(mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
-        let id = self.child.id().to_string();
-        // The shell's own `kill`: there is no other way without unsafe code, and one is everywhere.
-        let asked = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &id]).status()?;
-        ensure!(asked.success(), "the relay has ended by itself");
+        signal(&self.child, "TERM").context("the relay")?;
         within(limit, "the relay ends", async || self.child.try_wait().ok().flatten()).await
     }
 }
@@ -147,6 +141,26 @@ impl Drop for Relay {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What a process answers on its admin port, whatever its status.
+///
+/// # Errors
+///
+/// It does not answer.
+pub async fn ask(admin: SocketAddr, path: &str) -> anyhow::Result<reqwest::Response> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    Ok(http.get(format!("http://{admin}{path}")).send().await?)
+}
+
+/// Sends a signal by the shell's own `kill`: there is no other way without unsafe code, and one is
+/// everywhere.
+pub(crate) fn signal(child: &Child, name: &str) -> anyhow::Result<()> {
+    let id = child.id().to_string();
+    let sent = Command::new("sh").args(["-c", "kill -\"$1\" \"$2\"", "sh", name, &id]).status()?;
+    ensure!(sent.success(), "it has ended by itself");
+    Ok(())
 }
 
 fn spawn(start: &Start<'_>) -> anyhow::Result<Child> {

@@ -1,25 +1,17 @@
 //! A process that begins before its servers do.
 
-use std::net::TcpListener;
-
 use qqrelay_simulator::Injection;
 use qqrelay_tests::cluster::{Bot, Cluster, Servers, Setup};
 use qqrelay_tests::invariants::{Answers, Expected};
+use qqrelay_tests::process::ask;
+use qqrelay_tests::servers::free_port;
 use qqrelay_tests::wait::eventually;
 
 const APP: &str = "102000001";
 
-/// A port that was free a moment ago: the process shall be asked before it says where it is.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
-}
-
 /// What `/readyz?verbose` answers, with its status.
 async fn readiness(port: u16) -> Option<(u16, String)> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder().no_proxy().build().ok()?;
-    let answer = http.get(format!("http://127.0.0.1:{port}/readyz?verbose=1")).send().await.ok()?;
+    let answer = ask(([127, 0, 0, 1], port).into(), "/readyz?verbose=1").await.ok()?;
     Some((answer.status().as_u16(), answer.text().await.ok()?))
 }
 
@@ -39,7 +31,8 @@ async fn b15_a_gateway_waits_for_redis_and_nats_and_says_so() {
     let mut servers = Servers::start(1).await.expect("servers");
     servers.redis.kill();
     servers.nats.servers[0].kill();
-    let port = free_port();
+    // It shall be asked before it says where it is.
+    let port = free_port().expect("a free port");
     let setup = Setup {
         bots: vec![Bot::new(APP, 1)],
         env: vec![("QQRELAY_ADMIN__LISTEN", format!("127.0.0.1:{port}"))],

@@ -70,10 +70,23 @@ async fn cluster(servers: Option<Servers>, env: Vec<(&'static str, String)>) -> 
     Cluster::new(setup).await.expect("a platform")
 }
 
+fn two_partitions() -> Vec<(&'static str, String)> {
+    vec![("QQRELAY_LOG__PARTITIONS", "2".to_owned())]
+}
+
+/// A gateway with every session and a worker, on servers of their own.
+async fn apart(replicas: u8, env: Vec<(&'static str, String)>) -> Cluster {
+    let servers = Servers::start(replicas).await.expect("servers");
+    let mut cluster = cluster(Some(servers), env).await;
+    cluster.start().await.expect("a gateway");
+    cluster.start_worker().await.expect("a worker");
+    cluster.live().await.expect("every session");
+    cluster
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_thousand_events_are_stored_and_answered_once_whatever_is_killed() {
-    let env = vec![("QQRELAY_LOG__PARTITIONS", "2".to_owned())];
-    let mut cluster = cluster(None, env).await;
+    let mut cluster = cluster(None, two_partitions()).await;
     cluster.start().await.expect("a relay");
     cluster.live().await.expect("every session");
     let course = Course { events: 50_000 * length(), rate: 600, said_each: 4 };
@@ -91,11 +104,7 @@ async fn fifty_thousand_events_are_stored_and_answered_once_whatever_is_killed()
 /// Gateway, worker, NATS and Redis as processes of their own, each of which fails once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_thousand_events_on_servers_whatever_is_killed() {
-    let servers = Servers::start(1).await.expect("servers");
-    let mut cluster = cluster(Some(servers), Vec::new()).await;
-    cluster.start().await.expect("a gateway");
-    cluster.start_worker().await.expect("a worker");
-    cluster.live().await.expect("every session");
+    let mut cluster = apart(1, Vec::new()).await;
     let course = Course { events: 100_000 * length(), rate: 1_200, said_each: 8 };
     let pushed = course.run(&mut cluster, fail_one_after_the_other).await;
     eventually("every source's resume point is copied", async || {
@@ -132,12 +141,7 @@ async fn fail_one_after_the_other(cluster: &mut Cluster, quarter: u32) {
 /// On three servers, of which one after the other is killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_on_three_replicas_outlive_their_leaders() {
-    let servers = Servers::start(3).await.expect("servers");
-    let env = vec![("QQRELAY_LOG__PARTITIONS", "2".to_owned())];
-    let mut cluster = cluster(Some(servers), env).await;
-    cluster.start().await.expect("a gateway");
-    cluster.start_worker().await.expect("a worker");
-    cluster.live().await.expect("every session");
+    let mut cluster = apart(3, two_partitions()).await;
     let course = Course { events: 15_000 * length(), rate: 500, said_each: 8 };
     let pushed = course
         .run(&mut cluster, async |cluster, quarter| {
@@ -153,12 +157,7 @@ async fn events_on_three_replicas_outlive_their_leaders() {
 /// end. Order per place and one reply each are what the judge looks at.
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_come_and_go_under_load() {
-    let servers = Servers::start(1).await.expect("servers");
-    let env = vec![("QQRELAY_LOG__PARTITIONS", "2".to_owned())];
-    let mut cluster = cluster(Some(servers), env).await;
-    cluster.start().await.expect("a gateway");
-    cluster.start_worker().await.expect("a worker");
-    cluster.live().await.expect("every session");
+    let mut cluster = apart(1, two_partitions()).await;
     let course = Course { events: 15_000 * length(), rate: 500, said_each: 4 };
     let pushed = course
         .run(&mut cluster, async |cluster, quarter| match quarter {

@@ -20,8 +20,12 @@ pub fn program(name: &str) -> PathBuf {
     if installed.exists() { installed } else { name.into() }
 }
 
-/// A port that was free a moment ago, for servers that must know each other's before they start.
-fn free_port() -> std::io::Result<u16> {
+/// A port that was free a moment ago, for what must be known before a process says it.
+///
+/// # Errors
+///
+/// There is none.
+pub fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 

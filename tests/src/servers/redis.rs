@@ -14,6 +14,7 @@ use redis::{FromRedisValue, Value};
 use tempfile::TempDir;
 
 use super::{free_port, program, seen_within};
+use crate::process::signal;
 
 /// How long a server may take to listen; a busy machine starts many at once.
 const START_WITHIN: Duration = Duration::from_secs(60);
@@ -155,7 +156,6 @@ impl RedisServer {
                 Ok(_) => Some(Ok(())),
                 // Somebody answers who wants more of us than this.
                 Err(error) if error.to_string().contains("NOAUTH") => Some(Ok(())),
-                Err(error) if error.to_string().contains("LOADING") => None,
                 Err(_) => None,
             }
         });
@@ -177,14 +177,6 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// The shell's own `kill`: there is no other way without unsafe code, and one is everywhere.
-fn signal(child: &Child, name: &str) -> anyhow::Result<()> {
-    let id = child.id().to_string();
-    let sent = Command::new("sh").args(["-c", "kill -\"$1\" \"$2\"", "sh", name, &id]).status()?;
-    ensure!(sent.success(), "redis-server has ended by itself");
-    Ok(())
 }
 
 fn run(home: &Path, role: Role) -> anyhow::Result<Child> {

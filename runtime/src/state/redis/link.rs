@@ -60,9 +60,7 @@ impl Link {
             // Nothing has run yet: a server says so before it begins.
             answer = self.send(&call.by_text()).await;
         }
-        answer
-            .and_then(|value| Ok(T::from_redis_value(value)?))
-            .map_err(|error| meaning(error, call.first_key()))
+        read(answer, call.first_key())
     }
 
     /// Runs a command about `key`.
@@ -71,10 +69,7 @@ impl Link {
         command: &Cmd,
         key: &str,
     ) -> Result<T, StateError> {
-        let answer = self.send(command).await;
-        answer
-            .and_then(|value| Ok(T::from_redis_value(value)?))
-            .map_err(|error| meaning(error, key))
+        read(self.send(command).await, key)
     }
 
     /// Sends once, and waits for the answer as long as it may take.
@@ -82,17 +77,21 @@ impl Link {
         let sending = async {
             match &self.wire {
                 Wire::One(server) => command.query_async(&mut server.clone()).await,
-                Wire::Watched(watched) => watched.send(command).await,
+                Wire::Watched(watched) => {
+                    let mut master = ConnectionManager::clone(&watched.master.load());
+                    command.query_async(&mut master).await
+                }
                 Wire::Cluster(cluster) => command.query_async(&mut cluster.clone()).await,
             }
         };
-        match timeout(self.answer_within, sending).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                self.lost();
-                Err(RedisError::from((ErrorKind::Io, "no answer in time")))
-            }
+        let late = |_| Err(RedisError::from((ErrorKind::Io, "no answer in time")));
+        let answer = timeout(self.answer_within, sending).await.unwrap_or_else(late);
+        if let Wire::Watched(watched) = &self.wire
+            && answer.as_ref().is_err_and(is_no_master)
+        {
+            watched.ask_again();
         }
+        answer
     }
 
     /// The cluster, where there is one.
@@ -102,12 +101,12 @@ impl Link {
             Wire::One(_) | Wire::Watched(_) => None,
         }
     }
+}
 
-    fn lost(&self) {
-        if let Wire::Watched(watched) = &self.wire {
-            watched.ask_again();
-        }
-    }
+/// What an answer about `key` says.
+fn read<T: FromRedisValue>(answer: RedisResult<Value>, key: &str) -> Result<T, StateError> {
+    let read = answer.and_then(|value| Ok(T::from_redis_value(value)?));
+    read.map_err(|error| meaning(error, key))
 }
 
 impl Watched {
@@ -122,15 +121,6 @@ impl Watched {
             settings,
             asking: AtomicBool::new(false),
         })
-    }
-
-    async fn send(self: &Arc<Self>, command: &Cmd) -> RedisResult<Value> {
-        let mut master = ConnectionManager::clone(&self.master.load());
-        let answer = command.query_async(&mut master).await;
-        if answer.as_ref().is_err_and(is_no_master) {
-            self.ask_again();
-        }
-        answer
     }
 
     /// Asks the sentinels who the master is, beside what is under way; one asks at a time.

@@ -28,7 +28,9 @@ impl Link {
     }
 
     async fn scan_all(&self, prefix: &str) -> RedisResult<Vec<String>> {
-        let Some(_) = self.cluster() else { return self.scan(prefix, None).await };
+        if self.cluster().is_none() {
+            return self.scan(prefix, None).await;
+        }
         let mut keys = Vec::new();
         for node in masters(self.send(redis::cmd("CLUSTER").arg("SLOTS")).await?)? {
             keys.extend(self.scan(prefix, Some(&node)).await?);

@@ -1,34 +1,31 @@
 //! The scripts, and calls of them.
 //!
-//! Each is a file of its own. Those that decide by time begin with the same few lines, which read
-//! the server's clock.
+//! Each is a file of its own. Those that decide by time begin with `time.lua`, which reads the server's
+//! clock; those that read numbers or may meet what is not ours, with `values.lua`.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use redis::{Cmd, ToRedisArgs};
 
-/// A script of the folder `scripts`, by its name there.
+/// A script of the folder `scripts`, by its name there, behind what it uses of the others.
 macro_rules! script {
-    ($file:literal) => {
+    ($($file:literal),+) => {
         LazyLock::new(|| {
-            Script::of(concat!(
-                include_str!("scripts/time.lua"),
-                include_str!(concat!("scripts/", $file, ".lua"))
-            ))
+            Script::of(concat!($(include_str!(concat!("scripts/", $file, ".lua"))),+))
         })
     };
 }
 
-pub(super) static ADMIT: LazyLock<Script> = script!("admit");
-pub(super) static COOL_DOWN: LazyLock<Script> = script!("cool_down");
+pub(super) static ADMIT: LazyLock<Script> = script!("time", "values", "admit");
+pub(super) static COOL_DOWN: LazyLock<Script> = script!("time", "values", "cool_down");
 pub(super) static COUNT: LazyLock<Script> = script!("count");
-pub(super) static LEASE: LazyLock<Script> = script!("lease");
-pub(super) static LEDGER: LazyLock<Script> = script!("ledger");
+pub(super) static LEASE: LazyLock<Script> = script!("time", "values", "lease");
+pub(super) static LEDGER: LazyLock<Script> = script!("time", "values", "ledger");
 pub(super) static MARK_DONE: LazyLock<Script> = script!("mark_done");
-pub(super) static PUT_TOKEN: LazyLock<Script> = script!("put_token");
-pub(super) static READ: LazyLock<Script> = script!("read");
-pub(super) static SEE: LazyLock<Script> = script!("see");
+pub(super) static PUT_TOKEN: LazyLock<Script> = script!("time", "values", "put_token");
+pub(super) static READ: LazyLock<Script> = script!("time", "read");
+pub(super) static SEE: LazyLock<Script> = script!("values", "see");
 pub(super) static STORED: LazyLock<Script> = script!("stored");
 pub(super) static SWAP: LazyLock<Script> = script!("swap");
 pub(super) static TOKEN_FLIGHT: LazyLock<Script> = script!("token_flight");
