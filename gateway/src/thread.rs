@@ -103,7 +103,7 @@ async fn run(post: Post, supplies: Supplies) {
     }
 }
 
-/// Opens the log; as long as that cannot be done, its shards wait, which the board shows.
+/// Opens the log; as long as that cannot be done, its shards wait to be taken in.
 async fn open(partition: Partition, parts: &Parts) -> Box<dyn Log> {
     loop {
         match parts.bus.log(partition).await {

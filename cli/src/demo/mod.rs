@@ -34,7 +34,8 @@ use crate::stores::Stores;
 const APP: &str = "102000001";
 const SECRET: &str = "the-demo-bots-secret";
 
-/// What a partition may hold. Servers set as much aside for each.
+/// What a partition may hold on servers, which set as much aside for each. The file has the usual
+/// room, for a demo of any length.
 const LOG_BYTES: u64 = 512 << 20;
 
 /// Until the first session is up. A debug build on a busy machine needs some of it.
@@ -150,7 +151,9 @@ fn relay_config(platform: &Simulator, args: &Demo, app: &AppId, folder: &Folder)
         args.nats.clone().map(|url| config::Nats { urls: vec![url], ..config::Nats::default() });
     config.redis =
         args.redis.clone().map(|url| config::Redis { urls: vec![url], ..config::Redis::default() });
-    config.log.max_bytes = LOG_BYTES;
+    if args.nats.is_some() {
+        config.log.max_bytes = LOG_BYTES;
+    }
     config.embedded.path = folder.path.join("log.redb");
     config.worker.handler = HandlerName::Echo;
     let bot = config::Bot {
