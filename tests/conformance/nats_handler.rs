@@ -9,7 +9,7 @@ use qqrelay_proto::event::Event;
 use qqrelay_runtime::bus::nats::NatsBus;
 use qqrelay_worker::handler::{Context, Handler, HandlerError, Nats, NatsSetup, Reply};
 
-use crate::nats_stage::{attempt, client, nats, servers};
+use crate::nats_stage::{attempt, client, heard, nats, servers};
 
 const SUBJECT: &str = "qq.handler.test";
 
@@ -38,7 +38,7 @@ async fn an_answer_becomes_replies_and_the_lack_of_one_burns_no_attempt() {
 
     let answerer = client(&servers).await;
     let mut asked = answerer.subscribe(SUBJECT).await.expect("it may subscribe");
-    answerer.flush().await.expect("the server hears it");
+    heard(&answerer).await;
     let answers = ["", r#"{"reply": "pong"}"#, r#"{"rply": 1}"#, &"x".repeat(2000)];
     let answers = answers.map(|answer| Bytes::from(answer.to_owned()));
     let answering = tokio::spawn(async move {

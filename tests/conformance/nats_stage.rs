@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::{Client, ServerAddr};
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use qqrelay_proto::id::{Scene, Scope};
 use qqrelay_runtime::bus::Bus;
 use qqrelay_runtime::bus::conformance::LAYOUT;
@@ -71,6 +72,15 @@ pub(crate) async fn client(servers: &NatsCluster) -> Client {
     let parse = |url: String| url.parse::<ServerAddr>().expect("it is an address");
     let addresses: Vec<_> = servers.urls().into_iter().map(parse).collect();
     async_nats::connect(addresses).await.expect("a server is there")
+}
+
+/// Until the server has read all that this client said before, which its `flush` does not promise:
+/// the server reads a connection in order, and so it has when it gives back what was said last.
+pub(crate) async fn heard(client: &Client) {
+    let own = client.new_inbox();
+    let mut back = client.subscribe(own.clone()).await.expect("it may subscribe");
+    client.publish(own, Bytes::new()).await.expect("it may publish");
+    back.next().await.expect("it comes back");
 }
 
 /// Asks the servers' API; `None` of a question without an answer, or with an error for one.
