@@ -1,9 +1,10 @@
-//! `docs/asyncapi.json`: its subjects are those that `proto` builds and reads, its payloads the
+//! `docs/asyncapi.json`: it is in order, its subjects are those that `proto` builds and reads, its payloads the
 //! schemas that are checked in, and its headers those of `proto`.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use qqrelay_proto::record::header;
@@ -100,6 +101,41 @@ fn its_headers_are_those_of_a_record() -> anyhow::Result<()> {
     ensure!(names("letter") == set(&of_letters));
     Ok(())
 }
+
+/// By the schema of the language it is written in, which its makers publish.
+#[test]
+fn it_is_one_that_tools_can_read() -> anyhow::Result<()> {
+    let installed = |name: &str| tree().join("target/deploy").join(name);
+    let (path, mut document) = document()?;
+    let version = document["asyncapi"].as_str().context("a version")?.to_owned();
+    let schemas = installed("asyncapi/node_modules/@asyncapi/specs/schemas");
+    let check = |path: &Path| {
+        Command::new(installed("python/bin/python"))
+            .args(["-c", CHECK])
+            .arg(schemas.join(format!("{version}-without-$id.json")))
+            .arg(path)
+            .output()
+    };
+    let checked = check(&path)?;
+    ensure!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+
+    document["channels"]["events"]["adress"] = "misspelt".into();
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("wrong.json"), document.to_string())?;
+    let said = String::from_utf8(check(&folder.path().join("wrong.json"))?.stdout)?;
+    ensure!(said.contains("adress"), "nobody minds what is wrong: {said}");
+    Ok(())
+}
+
+/// Prints what is wrong with a document.
+const CHECK: &str = r"
+import json, sys
+from jsonschema import Draft7Validator
+schema, document = (json.load(open(path)) for path in sys.argv[1:])
+problems = [f'{list(e.absolute_path)}: {e.message}' for e in Draft7Validator(schema).iter_errors(document)]
+print('\n'.join(problems))
+sys.exit(len(problems) > 0)
+";
 
 #[test]
 fn everything_it_points_at_is_there() -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use async_nats::{Client, ConnectOptions};
+use qqrelay_runtime::bus::Layout;
 use qqrelay_runtime::bus::conformance::LAYOUT;
 use qqrelay_runtime::bus::embedded::Limits;
 use qqrelay_runtime::bus::nats::NatsBus;
@@ -85,6 +86,11 @@ impl Server {
 
     /// The relay's own bus, as this role.
     pub(crate) async fn bus(&self, role: Role) -> anyhow::Result<NatsBus> {
+        self.bus_of(role, LAYOUT).await
+    }
+
+    /// The same, over a log that was made with another layout than the suites'.
+    pub(crate) async fn bus_of(&self, role: Role, layout: Layout) -> anyhow::Result<NatsBus> {
         let password_file = self.secrets.path().join(role.user());
         fs::write(&password_file, role.password())?;
         let nats = Nats {
@@ -94,7 +100,7 @@ impl Server {
             password_file: Some(password_file),
             ..Nats::default()
         };
-        Ok(NatsBus::connect(&nats, role.user(), LAYOUT, &Limits::default(), ANSWER_WITHIN).await?)
+        Ok(NatsBus::connect(&nats, role.user(), layout, &Limits::default(), ANSWER_WITHIN).await?)
     }
 }
 

@@ -36,23 +36,38 @@ pub fn binary() -> anyhow::Result<&'static Path> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let found = BINARY.get_or_init(|| match env::var_os(BIN) {
         Some(path) => Ok(path.into()),
-        None => build().map_err(|error| format!("{error:#}")),
+        None => built("qqrelay").map_err(|error| format!("{error:#}")),
     });
     found.as_deref().map_err(|error| anyhow::anyhow!("no binary: {error}"))
 }
 
-fn build() -> anyhow::Result<PathBuf> {
+/// The binary of a package of this workspace that has its name, built into the folder of the test
+/// that asks.
+///
+/// # Errors
+///
+/// It cannot be built.
+pub fn built(package: &str) -> anyhow::Result<PathBuf> {
     let test = env::current_exe()?;
     // <target>/<profile>/deps/<test>
     let target = test.ancestors().nth(3).context("a test that cargo has not built")?;
-    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "--package", "qqrelay", "--profile", PROFILE, "--target-dir"])
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What cargo says of this test's package is no part of the other's build: a build script that looks
+    // at it, such as ring's, would run again and with it all that stands on it.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    let status = cargo
+        .args(["build", "--quiet", "--profile", PROFILE, "--package", package, "--target-dir"])
         .arg(target)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .status()
         .context("cargo")?;
     ensure!(status.success(), "cargo build: {status}");
-    Ok(target.join(PROFILE).join("qqrelay"))
+    Ok(target.join(PROFILE).join(package))
 }
 
 /// How a process is started.
