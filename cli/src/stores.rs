@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use qqrelay_proto::backoff::Doubling;
 use qqrelay_runtime::bus::Bus;
-use qqrelay_runtime::bus::embedded::{Bound, EmbeddedBus, Limits};
+use qqrelay_runtime::bus::embedded::EmbeddedBus;
 use qqrelay_runtime::bus::nats::NatsBus;
 use qqrelay_runtime::config::{Config, Nats, Redis};
 use qqrelay_runtime::random;
@@ -45,7 +45,7 @@ impl Stores {
     pub(crate) async fn open(config: &Config, name: &str) -> Result<Self, Failure> {
         let Some(nats) = &config.nats else {
             let file = open_file(config).await?;
-            let bus = EmbeddedBus::open(file.clone(), limits(config))
+            let bus = EmbeddedBus::open(file.clone(), config.limits())
                 .await
                 .map_err(Failure::unavailable)?;
             let state = state_in(&file).await?;
@@ -143,7 +143,7 @@ async fn connect_redis(redis: &Redis) -> Result<RedisState, Failure> {
 
 async fn connect_nats(nats: &Nats, config: &Config, name: &str) -> Result<NatsBus, Failure> {
     let (layout, within) = (config.layout(), config.gateway.publish_timeout);
-    let connected = NatsBus::connect(nats, name, layout, &limits(config), within).await;
+    let connected = NatsBus::connect(nats, name, layout, &config.limits(), within).await;
     connected.map_err(|error| failure(error.is_passing(), error))
 }
 
@@ -161,9 +161,4 @@ async fn state_in(file: &Store) -> Result<Arc<dyn State>, Failure> {
 /// Whether somebody has to change something first.
 fn failure(is_passing: bool, error: impl Into<anyhow::Error>) -> Failure {
     if is_passing { Failure::unavailable(error) } else { Failure::Setting(error.into()) }
-}
-
-fn limits(config: &Config) -> Limits {
-    let events = Bound { max_age: config.log.max_age, max_bytes: config.log.max_bytes };
-    Limits { events, ..Limits::default() }
 }

@@ -1,13 +1,15 @@
 //! The fence against what is in flight on another connection, and what retention may not take: rows
-//! C25 to C28 of the fault matrix.
+//! A18 and C25 to C28 of the fault matrix.
 
-use qqrelay_proto::record::{Record, ResumePoint, Tail};
+use qqrelay_proto::record::{Record, ResumePoint, Stored, Tail};
+use qqrelay_runtime::bus::Log;
 use qqrelay_runtime::bus::conformance::stage::{
     PARTITION, Writer, accepted, answer, batch, event, event_of, markers, session, source,
 };
 use qqrelay_runtime::bus::conformance::{LAYOUT, fencing};
 use qqrelay_runtime::bus::embedded::{Bound, Limits};
 use qqrelay_tests::servers::proxy::{Proxy, Way};
+use qqrelay_tests::wait::eventually;
 
 use crate::nats_stage::{ANSWER_WITHIN, connect, connect_with, group, nats, servers};
 
@@ -60,6 +62,55 @@ async fn c25_of_a_stale_window_nothing_is_taken_on_one_server() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn c25_of_a_stale_window_nothing_is_taken_on_three_replicas() {
     c25(3).await;
+}
+
+/// What the log has after a taker died over its batch and another took the partition: whose records,
+/// in order.
+async fn owners_after(died: impl AsyncFnOnce(&Proxy, &mut dyn Log, &mut dyn Log)) -> Vec<String> {
+    let servers = servers(1).await;
+    let proxy = Proxy::before(servers.servers[0].port).await.expect("a port is free");
+    let new = connect(servers.urls(), 1).await;
+    let old = connect(vec![proxy.url()], 1).await;
+    let mut old = old.log(PARTITION).await.expect("the bus is up");
+    let mut new = new.log(PARTITION).await.expect("the bus is up");
+    died(&proxy, &mut *old, &mut *new).await;
+    proxy.cut();
+    let last = new.mark(batch(PARTITION, "new")).await.expect("the bus is up");
+    let all = new.range(&PARTITION.all(), 1, usize::MAX).await.expect("the bus is up");
+    assert_eq!(all.last().map(|stored| stored.number), Some(last), "nothing comes behind it");
+    let owner = |stored: Stored| stored.record.headers.owner.map(|owner| owner.to_string());
+    all.into_iter().filter_map(owner).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a18_a_batch_half_sent_is_none() {
+    let owners = owners_after(async |proxy, old, _| {
+        proxy.hold_behind(Way::ToServer, b"Nats-Batch-Sequence: 100\r\n");
+        tokio::select! {
+            held = proxy.holds(Way::ToServer, b"Nats-Batch-Sequence: 200\r\n") => {
+                held.expect("half of the batch is held back");
+            }
+            marked = old.mark(batch(PARTITION, "old")) => panic!("half of it is stored: {marked:?}"),
+        }
+    });
+    assert_eq!(owners.await, vec!["new"; LAYOUT.window as usize + 1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a18_a_batch_sent_and_not_answered_is_whole() {
+    let owners = owners_after(async |proxy, old, new| {
+        proxy.hold(Way::ToClient);
+        let is_stored = eventually("the batch is stored", async || {
+            let extent = new.extent().await.ok()?;
+            (extent.last > WINDOW).then_some(())
+        });
+        tokio::select! {
+            stored = is_stored => stored.expect("it was sent"),
+            marked = old.mark(batch(PARTITION, "old")) => panic!("nobody has said so: {marked:?}"),
+        }
+    });
+    let batch = |owner| vec![owner; LAYOUT.window as usize + 1];
+    assert_eq!(owners.await, [batch("old"), batch("new")].concat());
 }
 
 /// Each owner writes as fast as it can, over a connection of its own.

@@ -11,10 +11,9 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::Context;
-use qqrelay_runtime::bus::Layout;
-use qqrelay_runtime::bus::embedded::Limits;
 use qqrelay_runtime::bus::nats::NatsBus;
-use qqrelay_runtime::config::{Config as RelayConfig, Nats};
+use qqrelay_runtime::bus::{Bus as _, StoredLetter};
+use qqrelay_runtime::config::{self, Config as RelayConfig, Nats};
 use qqrelay_simulator::{AppConfig, Config as PlatformConfig, Simulator};
 use tempfile::TempDir;
 use tokio::runtime::Builder;
@@ -99,6 +98,12 @@ impl Servers {
             _ => NatsCluster::start(&setup).await?,
         };
         Ok(Self { nats, redis: RedisServer::start("").await? })
+    }
+
+    /// The bus, as one who looks on.
+    async fn bus(&self, config: &RelayConfig) -> anyhow::Result<NatsBus> {
+        let (layout, limits) = (config.layout(), config.limits());
+        Ok(NatsBus::connect(&self.nats(), "judge", layout, &limits, END_WITHIN).await?)
     }
 
     fn nats(&self) -> Nats {
@@ -248,6 +253,26 @@ impl Cluster {
         self.relay.as_ref().expect("the relay was started")
     }
 
+    /// The worker that has run longest.
+    ///
+    /// # Panics
+    ///
+    /// None runs.
+    #[must_use]
+    pub fn worker(&self) -> &Relay {
+        self.workers.first().expect("a worker was started")
+    }
+
+    /// Every dead letter, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// There are no servers, or the letters cannot be read.
+    pub async fn letters(&self) -> anyhow::Result<Vec<StoredLetter>> {
+        let bus = self.servers.as_ref().context("no servers")?.bus(&self.config()?).await?;
+        Ok(bus.dead_letters(0, usize::MAX).await?)
+    }
+
     /// Kills the relay where it stands.
     ///
     /// # Errors
@@ -355,6 +380,17 @@ impl Cluster {
         Ok(report)
     }
 
+    /// Lets the relay come to an end without a judgement: what retention has taken cannot be asked for.
+    ///
+    /// # Errors
+    ///
+    /// It does not end.
+    pub async fn finish_unjudged(mut self) -> anyhow::Result<()> {
+        self.judged = true;
+        self.terminate().await?;
+        Ok(())
+    }
+
     async fn judge(&self, expected: Expected) -> anyhow::Result<Report> {
         Ok(invariants::check(&self.run().await?, &expected))
     }
@@ -368,19 +404,17 @@ impl Cluster {
         let journal = self.platform.journal().all();
         let Some(servers) = &self.servers else {
             let path = self.folder.path().join("log.redb");
-            return Run::of_file(journal, &path, self.layout(), "echo").await;
+            return Run::of_file(journal, &path, self.config()?.layout(), "echo").await;
         };
-        let (limits, layout) = (Limits::default(), self.layout());
-        let bus = NatsBus::connect(&servers.nats(), "judge", layout, &limits, END_WITHIN).await?;
+        let bus = servers.bus(&self.config()?).await?;
         Run::read(journal, &bus, "echo").await
     }
 
-    fn layout(&self) -> Layout {
-        let nats = self.servers.as_ref().map(Servers::nats);
-        let default = RelayConfig { nats, ..RelayConfig::default() }.layout();
-        let partitions = self.env.iter().find(|(name, _)| name == "QQRELAY_LOG__PARTITIONS");
-        let partitions = partitions.and_then(|(_, value)| value.parse().ok());
-        Layout { partitions: partitions.unwrap_or(default.partitions), ..default }
+    /// The relay's own configuration.
+    fn config(&self) -> anyhow::Result<RelayConfig> {
+        let file = self.folder.path().join("qqrelay.toml");
+        let loaded = config::load(Some(&file), self.env.iter().cloned());
+        Ok(loaded.map_err(|problems| anyhow::anyhow!("{problems}"))?.config)
     }
 
     fn keep_journal(&self) {

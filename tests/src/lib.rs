@@ -7,6 +7,7 @@ pub mod invariants;
 pub mod leaks;
 pub mod process;
 pub mod run;
+pub mod seam;
 pub mod servers;
 mod settle;
 pub mod stage;

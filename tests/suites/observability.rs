@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use qqrelay_simulator::{Action, Injection};
-use qqrelay_tests::cluster::{Bot, Cluster, Setup};
+use qqrelay_tests::cluster::{Bot, Cluster, Servers, Setup};
 use qqrelay_tests::invariants::{Answers, Expected};
 use qqrelay_tests::leaks::{Canary, leaks, long_words};
 use tokio::net::TcpListener;
@@ -69,7 +69,14 @@ fn attribute<'a>(span: &'a Span, name: &str) -> Option<&'a str> {
 }
 
 async fn cluster(env: Vec<(&'static str, String)>) -> Cluster {
+    cluster_on(None, env).await
+}
+
+/// On servers, gateway and worker are processes of their own.
+async fn cluster_on(servers: Option<Servers>, env: Vec<(&'static str, String)>) -> Cluster {
+    let is_apart = servers.is_some();
     let setup = Setup {
+        servers,
         bots: vec![Bot::new(APP, 1)],
         env,
         expected: Expected { identifies: Some(1), answers: Answers::Echo, ..Expected::default() },
@@ -77,15 +84,28 @@ async fn cluster(env: Vec<(&'static str, String)>) -> Cluster {
     };
     let mut cluster = Cluster::new(setup).await.expect("a platform");
     cluster.start().await.expect("a relay");
+    if is_apart {
+        cluster.start_worker().await.expect("a worker");
+    }
     cluster.live().await.expect("a session");
     cluster
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_joins_an_event_its_handling_and_its_reply() {
+    one_trace(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_trace_joins_what_processes_apart_do_for_an_event() {
+    one_trace(Some(Servers::start(1).await.expect("servers"))).await;
+}
+
+async fn one_trace(servers: Option<Servers>) {
     let collector = Collector::default();
     let endpoint = collector.serve().await;
-    let cluster = cluster(vec![("QQRELAY_TELEMETRY__OTLP_ENDPOINT", endpoint)]).await;
+    let env = vec![("QQRELAY_TELEMETRY__OTLP_ENDPOINT", endpoint)];
+    let cluster = cluster_on(servers, env).await;
     let event = Injection::c2c("user", "trace me");
     cluster.platform.inject(APP, &event).expect("the bot exists");
     cluster.finish().await.expect("a run that kept its promises");

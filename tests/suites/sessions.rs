@@ -433,7 +433,7 @@ async fn opcodes_that_nobody_knows_are_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_is_too_large_for_a_record_keeps_its_place() {
+async fn d32_a_message_that_is_too_large_for_a_record_keeps_its_place() {
     let stage = Stage::live().await;
     let messages = [
         ("its raw part is left out", 500_000),
@@ -454,7 +454,7 @@ async fn a_message_that_is_too_large_for_a_record_keeps_its_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_payload_that_cannot_be_read_keeps_its_place() {
+async fn d32_a_payload_that_cannot_be_read_keeps_its_place() {
     let stage = Stage::live().await;
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     for payload in [r#"{"id":}"#, "", "nonsense", &deep] {

@@ -1,20 +1,51 @@
 //! Which sources' resume points need saying again, before retention takes them away.
 //!
-//! A quiet shard's newest record grows old while its neighbours fill the stream. `ses {kept}` says
-//! the same session and sequence once more.
+//! A quiet shard's newest record grows old, or comes near the end that retention takes away, while its
+//! neighbours fill the stream. `ses {kept}` says the same session and sequence once more; the owner's
+//! marker follows the same rule.
 
 use std::time::{Duration, Instant};
 
 use qqrelay_proto::record::{Headers, Record, ResumePoint, SessionRecord, Stored, Tail};
 use qqrelay_proto::subject::SourceSubject;
+use qqrelay_runtime::bus::Extent;
 
 /// The age at which a source's newest record, or the owner's marker, is said again.
-pub(super) const KEPT_AFTER: Duration = Duration::from_secs(15 * 60);
+const KEPT_AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// When a source last had a record, and what it said.
+/// Records after which a partition is looked over, however little time has passed, and at least: to
+/// look means to ask the log how far it reaches.
+const LOOK_AFTER_AT_LEAST: u64 = 1_024;
+
+/// Where a record lies, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) number: u64,
+    pub(super) at: Instant,
+}
+
+impl Written {
+    /// Whether it is old, or among the oldest quarter of its partition.
+    pub(super) fn is_due(self, now: Instant, extent: Option<Extent>) -> bool {
+        let is_near = |extent: Extent| self.number < extent.first + reach(extent) / 4;
+        now.saturating_duration_since(self.at) >= KEPT_AFTER || extent.is_some_and(is_near)
+    }
+}
+
+fn reach(extent: Extent) -> u64 {
+    extent.last.saturating_sub(extent.first)
+}
+
+/// The number at which a partition of this extent is looked over again: an eighth of it may have been
+/// taken away by then, and what is said again at a quarter is safe.
+pub(super) fn look_at(extent: Extent) -> u64 {
+    extent.last + (reach(extent) / 8).max(LOOK_AFTER_AT_LEAST)
+}
+
+/// The newest record of a source, and what it said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Freshness {
-    newest: Option<(Instant, ResumePoint)>,
+    newest: Option<(Written, ResumePoint)>,
 }
 
 impl Freshness {
@@ -23,15 +54,15 @@ impl Freshness {
         let (Tail::Resume(point), Some(stored)) = (tail, newest) else { return Self::default() };
         let age = Duration::from_millis(now_ms.saturating_sub(stored.at_ms));
         let at = now.checked_sub(age).unwrap_or(now);
-        Self { newest: Some((at, point.clone())) }
+        Self { newest: Some((Written { number: stored.number, at }, point.clone())) }
     }
 
     /// A record of the source has become durable. Behind an open gap there is nothing to keep.
-    pub(super) fn written(&mut self, now: Instant, point: Option<&ResumePoint>, is_gap: bool) {
+    pub(super) fn written(&mut self, written: Written, point: Option<&ResumePoint>, is_gap: bool) {
         if is_gap {
             self.newest = None;
         } else if let Some(point) = point {
-            self.newest = Some((now, point.clone()));
+            self.newest = Some((written, point.clone()));
         }
     }
 
@@ -47,15 +78,19 @@ impl Freshness {
         Some((point.clone(), Record { subject: source.session(), headers, payload }))
     }
 
-    fn is_due(&self, now: Instant) -> bool {
-        let age = |(at, _): &(Instant, _)| now.saturating_duration_since(*at);
-        self.newest.as_ref().map(age).is_some_and(|age| age >= KEPT_AFTER)
+    fn is_due(&self, now: Instant, extent: Option<Extent>) -> bool {
+        self.newest.as_ref().is_some_and(|(written, _)| written.is_due(now, extent))
     }
 }
 
 /// The places of the sources that are due.
-pub(super) fn due<'a>(sources: impl Iterator<Item = &'a Freshness>, now: Instant) -> Vec<usize> {
-    sources.enumerate().filter(|(_, source)| source.is_due(now)).map(|(index, _)| index).collect()
+pub(super) fn due<'a>(
+    sources: impl Iterator<Item = &'a Freshness>,
+    now: Instant,
+    extent: Option<Extent>,
+) -> Vec<usize> {
+    let due = sources.enumerate().filter(|(_, source)| source.is_due(now, extent));
+    due.map(|(index, _)| index).collect()
 }
 
 #[cfg(test)]
@@ -66,24 +101,48 @@ mod tests {
         ResumePoint { session: "s".into(), seq }
     }
 
+    fn extent(first: u64, last: u64) -> Option<Extent> {
+        Some(Extent { first, last, created_ms: 1, bytes: 1 })
+    }
+
     #[test]
     fn a_quiet_source_is_kept_and_a_busy_one_is_not() {
-        let start = Instant::now();
+        let at = Instant::now();
         let (mut quiet, mut busy) = (Freshness::default(), Freshness::default());
-        quiet.written(start, Some(&point(7)), false);
-        busy.written(start, Some(&point(7)), false);
-        busy.written(start + KEPT_AFTER, Some(&point(8)), false);
-        let now = start + KEPT_AFTER;
-        assert_eq!(due([&quiet, &busy].into_iter(), now), [0]);
-        quiet.written(now, Some(&point(7)), false);
-        assert!(due([&quiet, &busy].into_iter(), now).is_empty());
+        quiet.written(Written { number: 1, at }, Some(&point(7)), false);
+        busy.written(Written { number: 2, at }, Some(&point(7)), false);
+        let at = at + KEPT_AFTER;
+        busy.written(Written { number: 3, at }, Some(&point(8)), false);
+        assert_eq!(due([&quiet, &busy].into_iter(), at, None), [0]);
+        quiet.written(Written { number: 4, at }, Some(&point(7)), false);
+        assert!(due([&quiet, &busy].into_iter(), at, None).is_empty());
+    }
+
+    #[test]
+    fn a_source_that_retention_comes_near_is_kept_however_young() {
+        let at = Instant::now();
+        let mut source = Freshness::default();
+        source.written(Written { number: 1_100, at }, Some(&point(7)), false);
+        assert!(due([&source].into_iter(), at, extent(1_000, 1_400)).is_empty());
+        assert_eq!(due([&source].into_iter(), at, extent(1_000, 1_404)), [0]);
+        assert_eq!(due([&source].into_iter(), at, extent(1_090, 1_490)), [0]);
+    }
+
+    /// At a rate of one look to the next, nothing is taken away between them that was not said again.
+    #[test]
+    fn a_partition_is_looked_over_before_its_oldest_quarter_is_gone() {
+        for reach in [8_192, 100_000, 10_000_000] {
+            let extent = Extent { first: 5_000, last: 5_000 + reach, created_ms: 1, bytes: 1 };
+            let taken_by_then = look_at(extent) - extent.last;
+            assert!(taken_by_then <= reach / 8);
+        }
     }
 
     #[test]
     fn behind_a_gap_nothing_is_kept() {
-        let (mut source, start) = (Freshness::default(), Instant::now());
-        source.written(start, Some(&point(7)), false);
-        source.written(start, Some(&point(7)), true);
-        assert!(due([&source].into_iter(), start + KEPT_AFTER).is_empty());
+        let (mut source, at) = (Freshness::default(), Instant::now());
+        source.written(Written { number: 1, at }, Some(&point(7)), false);
+        source.written(Written { number: 2, at }, Some(&point(7)), true);
+        assert!(due([&source].into_iter(), at + KEPT_AFTER, extent(9, 10)).is_empty());
     }
 }

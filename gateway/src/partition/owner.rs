@@ -29,6 +29,9 @@ use crate::metrics::PartitionMetrics;
 /// How often sources are looked over for a resume point that retention may take.
 const KEEP_EVERY: Duration = Duration::from_secs(30);
 
+/// Records after which it is looked again where the log could not say how far it reaches.
+const LOOK_WITHOUT_EXTENT: u64 = 10_000;
+
 /// Why an owner's task is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -65,8 +68,12 @@ pub(crate) struct Owner {
     rebuild: Option<Rebuild>,
     ended: Option<Ended>,
     keep: Interval,
-    /// When the newest marker was written.
-    marked: Instant,
+    /// The newest record that is known to be durable.
+    newest: u64,
+    /// The number at which sources are looked over, however little time has passed.
+    look_at: u64,
+    /// The newest marker.
+    marked: keep::Written,
     metrics: PartitionMetrics,
 }
 
@@ -132,7 +139,9 @@ impl Owner {
             rebuild: None,
             ended: None,
             keep,
-            marked: Instant::now(),
+            newest: 0,
+            look_at: 0,
+            marked: keep::Written { number: 0, at: Instant::now() },
             metrics,
         }
     }
@@ -165,6 +174,9 @@ impl Owner {
                     None => drained = true,
                 },
                 _ = self.keep.tick() => self.look_over().await,
+            }
+            if self.newest >= self.look_at && self.chain.has_room() {
+                self.look_over().await;
             }
             self.metrics.in_flight(self.chain.in_flight());
         }
@@ -381,15 +393,20 @@ impl Owner {
     }
 
     fn durable(&mut self, tag: Tag, number: u64) {
-        let Some(index) = tag.source.filter(|_| tag.epoch == self.epoch) else { return };
         let now = Instant::now();
+        let written = keep::Written { number, at: now };
+        self.newest = number;
+        if tag.source.is_none() {
+            self.marked = written;
+        }
+        let Some(index) = tag.source.filter(|_| tag.epoch == self.epoch) else { return };
         let source = &mut self.sources[index];
         let point = tag.session.map(|session| ResumePoint { session, seq: tag.seq });
         match tag.about {
             Written::Event(key) => source.memory.settle(key, number),
             Written::Frame | Written::Gap | Written::Upkeep => {}
         }
-        source.freshness.written(now, point.as_ref(), matches!(tag.about, Written::Gap));
+        source.freshness.written(written, point.as_ref(), matches!(tag.about, Written::Gap));
         if let Written::Event(_) | Written::Frame = tag.about {
             self.metrics.stored(now.saturating_duration_since(tag.received));
         }
@@ -435,20 +452,26 @@ impl Owner {
                 self.open_source(index).await;
             }
         }
-        let due = keep::due(self.sources.iter().map(|source| &source.freshness), Instant::now());
+        let extent = within(self.answer_within, self.log.extent()).await.inspect_err(|refusal| {
+            warn!(partition = %self.partition, %refusal, "nobody says how near retention is");
+        });
+        let (extent, now) = (extent.ok(), Instant::now());
+        self.look_at = extent.map_or(self.newest + LOOK_WITHOUT_EXTENT, keep::look_at);
+        let sources = self.sources.iter().map(|source| &source.freshness);
+        let due = keep::due(sources, now, extent);
         for index in due {
             if !self.chain.has_room() {
-                return; // a busy partition is looked over again soon
+                self.look_at = self.newest; // the rest as soon as there is room
+                return;
             }
             let source = &self.sources[index];
             let Some((point, record)) = source.freshness.kept(&source.subject) else { continue };
             let tag = self.upkeep(Some(index), Some(point));
             self.append(tag, record).await;
         }
-        if self.chain.has_room() && self.marked.elapsed() >= keep::KEPT_AFTER {
+        if self.chain.has_room() && self.marked.is_due(now, extent) {
             let (tag, marker) = (self.upkeep(None, None), self.chain.marker());
             self.append(tag, marker).await;
-            self.marked = Instant::now();
         }
     }
 
@@ -466,8 +489,10 @@ impl Owner {
     }
 
     async fn mark(&mut self, records: Vec<Record>) -> Result<u64, Refused> {
-        self.marked = Instant::now();
         let marked = within(self.answer_within, self.log.mark(records)).await;
+        if let Ok(number) = marked {
+            (self.marked, self.newest) = (keep::Written { number, at: Instant::now() }, number);
+        }
         marked.map_err(|refusal| {
             warn!(partition = %self.partition, %refusal, "the partition could not be marked");
             refused(&refusal)

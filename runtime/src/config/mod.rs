@@ -35,6 +35,7 @@ pub use secret::{Secret, SecretError};
 pub use worker::{Egress, HandlerName, HttpHandler, NatsHandler, Retry, Worker};
 
 use crate::bus::Layout;
+use crate::bus::embedded::{Bound, Limits};
 use section::section;
 
 section! {
@@ -79,6 +80,13 @@ impl Config {
         let auto = if self.nats.is_some() { PARTITIONS_ON_NATS } else { 1 };
         let asked = self.log.partitions.number().and_then(|number| u8::try_from(number.get()).ok());
         Layout { partitions: asked.unwrap_or(auto), window: self.log.window }
+    }
+
+    /// How much of it is kept.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let events = Bound { max_age: self.log.max_age, max_bytes: self.log.max_bytes };
+        Limits { events, ..Limits::default() }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -43,6 +43,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Gate {
     is_held: watch::Sender<bool>,
+    /// Behind what it is held next.
+    behind: Mutex<Option<Vec<u8>>>,
     /// What is held back now, of all connections.
     held: Mutex<Vec<u8>>,
 }
@@ -80,6 +82,11 @@ impl Proxy {
         self.gate(way).is_held.send_replace(true);
     }
 
+    /// Lets go what comes until these bytes have gone; what is behind them waits here.
+    pub fn hold_behind(&self, way: Way, bytes: &[u8]) {
+        *lock(&self.gate(way).behind) = Some(bytes.to_owned());
+    }
+
     /// Lets everything go that was held back, in its order.
     pub fn release(&self, way: Way) {
         let gate = self.gate(way);
@@ -110,9 +117,28 @@ impl Proxy {
 }
 
 impl Gate {
-    fn held(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, Vec<u8>> {
+        lock(&self.held)
     }
+
+    /// How much of this may go.
+    fn let_go(&self, waiting: &[u8]) -> usize {
+        if *self.is_held.borrow() {
+            return 0;
+        }
+        let mut behind = lock(&self.behind);
+        let Some(mark) = &*behind else { return waiting.len() };
+        let found = waiting.windows(mark.len()).position(|found| found == mark);
+        let Some(end) = found.map(|start| start + mark.len()) else { return waiting.len() };
+        *behind = None;
+        self.held().extend_from_slice(&waiting[end..]);
+        self.is_held.send_replace(true);
+        end
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn serve(listener: TcpListener, port: u16, shared: Arc<Shared>) {
@@ -165,9 +191,9 @@ async fn pump(
             // The gate outlives its pumps.
             _ = is_held.changed() => {}
         }
-        if !*is_held.borrow_and_update() {
-            to.write_all(&waiting).await?;
-            waiting.clear();
-        }
+        is_held.mark_unchanged();
+        let gone = gate.let_go(&waiting);
+        to.write_all(&waiting[..gone]).await?;
+        waiting.drain(..gone);
     }
 }
