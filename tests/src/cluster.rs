@@ -106,7 +106,17 @@ impl Servers {
         Ok(NatsBus::connect(&self.nats(), "judge", layout, &limits, END_WITHIN).await?)
     }
 
-    fn nats(&self) -> Nats {
+    /// Their sections of a configuration.
+    #[must_use]
+    pub fn sections(&self) -> String {
+        let Nats { urls, replicas, .. } = self.nats();
+        let redis = self.redis.url();
+        format!("[nats]\nurls = {urls:?}\nreplicas = {replicas}\n[redis]\nurls = [{redis:?}]\n")
+    }
+
+    /// How NATS is reached.
+    #[must_use]
+    pub fn nats(&self) -> Nats {
         let replicas = u8::try_from(self.nats.servers.len()).unwrap_or(u8::MAX);
         Nats { urls: self.nats.urls(), replicas, ..Nats::default() }
     }
@@ -145,11 +155,7 @@ impl Cluster {
         let folder = tempfile::tempdir()?;
         let mut text = config(&platform.base_url(), &bots);
         if let Some(servers) = &servers {
-            let Nats { urls, replicas, .. } = servers.nats();
-            let redis = servers.redis.url();
-            text = format!(
-                "[nats]\nurls = {urls:?}\nreplicas = {replicas}\n[redis]\nurls = [{redis:?}]\n{text}"
-            );
+            text.insert_str(0, &servers.sections());
         }
         fs::write(folder.path().join("qqrelay.toml"), text)?;
         let log = folder.path().join("log.redb").display().to_string();

@@ -5,6 +5,7 @@ pub mod door;
 pub mod gateway;
 pub mod invariants;
 pub mod leaks;
+pub mod meter;
 pub mod process;
 pub mod run;
 pub mod seam;

@@ -16,7 +16,8 @@ use crate::wait::{PATIENCE, within};
 /// The variable that names a binary to be tested in place of one built here.
 pub const BIN: &str = "QQRELAY_BIN";
 
-/// The profile that it is built under otherwise, as the workspace has it.
+/// The profile that it is built under for tests, as the workspace has it. A benchmark of a release
+/// build measures one.
 const PROFILE: &str = "suites";
 
 /// A relay that runs. Dropping it kills it.
@@ -48,9 +49,13 @@ pub fn binary() -> anyhow::Result<&'static Path> {
 ///
 /// It cannot be built.
 pub fn built(package: &str) -> anyhow::Result<PathBuf> {
-    let test = env::current_exe()?;
-    // <target>/<profile>/deps/<test>
-    let target = test.ancestors().nth(3).context("a test that cargo has not built")?;
+    let asking = env::current_exe()?;
+    // <target>/<profile>/deps/<test>, or <target>/<profile>/<program>
+    let folder = asking.parent().context("no folder")?;
+    let folder = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    let folder = folder.context("a test that cargo has not built")?;
+    let target = folder.parent().context("a test that cargo has not built")?;
+    let profile = if folder.ends_with("release") { "release" } else { PROFILE };
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // What cargo says of this test's package is no part of the other's build: a build script that looks
     // at it, such as ring's, would run again and with it all that stands on it.
@@ -61,13 +66,13 @@ pub fn built(package: &str) -> anyhow::Result<PathBuf> {
         }
     }
     let status = cargo
-        .args(["build", "--quiet", "--profile", PROFILE, "--package", package, "--target-dir"])
+        .args(["build", "--quiet", "--profile", profile, "--package", package, "--target-dir"])
         .arg(target)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .status()
         .context("cargo")?;
     ensure!(status.success(), "cargo build: {status}");
-    Ok(target.join(PROFILE).join(package))
+    Ok(target.join(profile).join(package))
 }
 
 /// How a process is started.

@@ -1,0 +1,77 @@
+//! What every measurement stands on: a platform in this process, servers, and a process that is
+//! measured.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use qqrelay_simulator::{AppConfig, Config, Simulator};
+use qqrelay_tests::cluster::{self, Bot, Servers};
+use qqrelay_tests::process::{Relay, Start};
+use qqrelay_tests::wait::within;
+use tempfile::TempDir;
+
+pub(crate) const APP: &str = "102000001";
+
+/// For two thousand handshakes, on a machine that may be slow.
+pub(crate) const LIVE_WITHIN: Duration = Duration::from_secs(120);
+
+/// A platform of so many sessions.
+pub(crate) async fn platform(sessions: u16, platform: Config) -> anyhow::Result<Simulator> {
+    let bot = Bot::new(APP, sessions);
+    let mut platform = Config { apps: vec![AppConfig::new(APP, bot.secret())], ..platform };
+    platform.gateway.max_concurrency = u32::from(sessions);
+    platform.gateway.identifies_a_day = u32::from(sessions) * 10;
+    Ok(Simulator::start(platform).await?)
+}
+
+/// A process of the relay, with a folder of its own.
+pub(crate) struct Measured {
+    pub(crate) relay: Relay,
+    _folder: TempDir,
+}
+
+impl Measured {
+    /// Starts a process of this role, on servers or on a file.
+    pub(crate) async fn start(
+        role: &'static str,
+        sessions: u16,
+        platform: &Simulator,
+        servers: Option<&Servers>,
+        more: &str,
+    ) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let file = |name: &str| -> PathBuf { folder.path().join(name) };
+        let servers = servers.map(Servers::sections).unwrap_or_default();
+        let bot = Bot::new(APP, sessions);
+        let config = cluster::config(&platform.base_url(), &[bot]);
+        fs::write(file("qqrelay.toml"), format!("{servers}{more}{config}"))?;
+        let env = [
+            ("QQRELAY_EMBEDDED__PATH", file("log.redb").display().to_string()),
+            ("QQRELAY_WORKER__HANDLER", "none".to_owned()),
+            ("QQRELAY_TELEMETRY__LOG", "warn,qqrelay=info".to_owned()),
+        ];
+        let env = env.map(|(name, value)| (name.to_owned(), value));
+        let (config, output) = (&file("qqrelay.toml"), file("relay.log"));
+        let relay = Relay::start(Start { role, config, env: &env, output }).await?;
+        Ok(Self { relay, _folder: folder })
+    }
+
+    /// Waits until so many sessions are live.
+    pub(crate) async fn live(&self, sessions: u16) -> anyhow::Result<()> {
+        within(LIVE_WITHIN, "every session is live", async || {
+            let shards = self.relay.shards().await.ok()?;
+            let live = shards.iter().filter(|shard| shard["phase"] == "live").count();
+            (live == usize::from(sessions)).then_some(())
+        })
+        .await
+    }
+
+    /// A series of the process's without labels.
+    pub(crate) async fn count(&self, series: &str) -> anyhow::Result<f64> {
+        let metrics = self.relay.get("/metrics").await?;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        Ok(value.with_context(|| format!("no {series}"))?.parse()?)
+    }
+}
