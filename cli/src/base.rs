@@ -77,7 +77,10 @@ impl Base {
             pool: self.pool.clone(),
             owner: self.owner.clone(),
             started: self.started.clone(),
-            metrics: qqrelay_gateway::Metrics::register(&self.shown.registry)?,
+            metrics: qqrelay_gateway::Metrics::register(
+                &self.shown.registry,
+                self.shown.board.clone(),
+            )?,
             board: self.shown.board.clone(),
         };
         Ok(Gateway::new(parts)?)

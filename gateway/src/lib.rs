@@ -1,9 +1,11 @@
 //! The process that holds sockets: every platform frame, once and in order, into the log.
 
+mod alarm;
 mod announce;
 pub mod app;
 mod copies;
 mod fleet;
+mod gauges;
 pub mod metrics;
 mod partition;
 mod platform;

@@ -1,5 +1,6 @@
 //! Everything the gateway counts. Call sites report facts; names, labels and units live here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{
@@ -7,13 +8,13 @@ use prometheus::{
 };
 use qqrelay_proto::chain::Memory;
 use qqrelay_proto::event::EventKind;
-use qqrelay_proto::id::AppId;
 use qqrelay_proto::opcode::Opcode;
 use qqrelay_proto::record::{DropReason, GapReason};
 use qqrelay_proto::subject::Partition;
 use qqrelay_runtime::bus::Refusal;
 
-use crate::status::Phase;
+use crate::gauges::ShardGauges;
+use crate::status::Board;
 
 /// Bounds of latency histograms, in seconds.
 const SECONDS: &[f64] =
@@ -24,6 +25,8 @@ const SECONDS: &[f64] =
 pub struct Metrics {
     frames: IntCounterVec,
     events: IntCounterVec,
+    /// Those of `events`, in the order of the kinds.
+    by_kind: Arc<[IntCounter]>,
     bad_frames: IntCounterVec,
     dropped: IntCounterVec,
     replays: IntCounter,
@@ -33,8 +36,6 @@ pub struct Metrics {
     publish_inflight: IntGaugeVec,
     publish_errors: IntCounterVec,
     paused: IntGauge,
-    shard_state: IntGaugeVec,
-    shard_blocked: IntGaugeVec,
     resumes: IntCounterVec,
     identifies: IntCounterVec,
     closes: IntCounterVec,
@@ -73,10 +74,14 @@ impl Metrics {
     /// # Errors
     ///
     /// Two series share a name, which is a mistake in this file.
-    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+    pub fn register(registry: &Registry, board: Board) -> prometheus::Result<Self> {
+        registry.register(Box::new(ShardGauges::new(board)?))?;
+        let events = counters("events_total", "Events given to the log, by kind.", "kind")?;
+        let of_kind = |kind: &EventKind| events.with_label_values(&[kind.as_str()]);
         let metrics = Self {
             frames: counters("frames_total", "Frames received, by opcode.", "op")?,
-            events: counters("events_total", "Events given to the log, by kind.", "kind")?,
+            by_kind: EventKind::ALL.iter().map(of_kind).collect(),
+            events,
             bad_frames: counters(
                 "bad_frames_total",
                 "Frames that could not be read, by what is wrong with them.",
@@ -114,12 +119,6 @@ impl Metrics {
                 "shards_paused",
                 "Shards that have stopped reading because the log has no room.",
             )?,
-            shard_state: gauges("shard_state", "1 for the state a shard is in.", SHARD_STATE)?,
-            shard_blocked: gauges(
-                "shard_blocked",
-                "1 for the reason why a shard is parked.",
-                &["app", "shard", "blocked_reason"],
-            )?,
             resumes: counters("resumes_total", "RESUMEs, by what came of them.", "outcome")?,
             identifies: counters(
                 "identifies_total",
@@ -141,9 +140,6 @@ impl Metrics {
     }
 
     fn start_at_zero(&self) {
-        for &kind in EventKind::ALL {
-            self.events.with_label_values(&[kind.as_str()]);
-        }
         for reason in GapReason::ALL {
             self.gaps.with_label_values(&[reason.as_str()]);
         }
@@ -183,9 +179,7 @@ impl Metrics {
         for histogram in [&self.event_lag, &self.publish_ack, &self.heartbeat_rtt] {
             registry.register(Box::new(histogram.clone()))?;
         }
-        for gauges in [&self.publish_inflight, &self.shard_state, &self.shard_blocked] {
-            registry.register(Box::new(gauges.clone()))?;
-        }
+        registry.register(Box::new(self.publish_inflight.clone()))?;
         registry.register(Box::new(self.paused.clone()))
     }
 
@@ -198,17 +192,9 @@ impl Metrics {
     }
 
     /// The series of one shard.
-    pub(crate) fn shard(&self, app: &AppId, shard: String) -> ShardMetrics {
-        let events = EventKind::ALL
-            .iter()
-            .map(|kind| (*kind, self.events.with_label_values(&[kind.as_str()])));
-        ShardMetrics {
-            events: events.collect(),
-            dispatches: self.frames.with_label_values(&[Opcode::Dispatch.label()]),
-            app: app.clone(),
-            shard,
-            metrics: self.clone(),
-        }
+    pub(crate) fn shard(&self) -> ShardMetrics {
+        let dispatches = self.frames.with_label_values(&[Opcode::Dispatch.label()]);
+        ShardMetrics { dispatches, metrics: self.clone() }
     }
 }
 
@@ -261,10 +247,7 @@ impl PartitionMetrics {
 /// What a shard counts; what is counted for every frame is looked up once.
 #[derive(Debug, Clone)]
 pub(crate) struct ShardMetrics {
-    events: Vec<(EventKind, IntCounter)>,
     dispatches: IntCounter,
-    app: AppId,
-    shard: String,
     metrics: Metrics,
 }
 
@@ -285,7 +268,7 @@ impl ShardMetrics {
 
     /// An event is handed to the log, `lag` after the platform's time of it.
     pub(crate) fn event(&self, kind: EventKind, lag: Option<Duration>) {
-        if let Some((_, counter)) = self.events.get(kind as usize) {
+        if let Some(counter) = self.metrics.by_kind.get(kind as usize) {
             counter.inc();
         }
         if let Some(lag) = lag {
@@ -329,22 +312,6 @@ impl ShardMetrics {
         self.metrics.paused.inc();
         Paused(self.metrics.paused.clone())
     }
-
-    /// The shard is in this state now.
-    pub(crate) fn phase(&self, now: Phase) {
-        for phase in Phase::ALL {
-            let labels = [self.app.as_str(), &self.shard, phase.label()];
-            self.metrics.shard_state.with_label_values(&labels).set(i64::from(phase == now));
-        }
-    }
-
-    /// The shard is parked for this reason, or for none.
-    pub(crate) fn blocked(&self, before: Option<&'static str>, now: Option<&'static str>) {
-        for (reason, value) in before.map(|it| (it, 0)).into_iter().chain(now.map(|it| (it, 1))) {
-            let labels = [self.app.as_str(), &self.shard, reason];
-            self.metrics.shard_blocked.with_label_values(&labels).set(value);
-        }
-    }
 }
 
 /// Held while a shard does not read.
@@ -357,7 +324,6 @@ impl Drop for Paused {
     }
 }
 
-const SHARD_STATE: &[&str] = &["app", "shard", "state"];
 const REFUSALS: [&str; 5] = ["mismatch", "never", "busy", "forbidden", "unknown"];
 
 const fn drop_label(reason: DropReason) -> &'static str {
@@ -407,7 +373,7 @@ mod tests {
     #[test]
     fn what_never_happened_is_a_zero_and_not_a_hole() {
         let registry = Registry::new();
-        let metrics = Metrics::register(&registry).expect("names are unique");
+        let metrics = Metrics::register(&registry, Board::default()).expect("names are unique");
         metrics.partition(Partition::Chain(0)).in_flight(0);
         let names: Vec<_> =
             registry.gather().iter().map(|family| family.name().to_owned()).collect();

@@ -1,7 +1,7 @@
 //! What each shard is doing, for the admin port and for whoever must know whether a bot is heard.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use qqrelay_proto::id::{AppId, Seq, SessionId, ShardId};
@@ -9,6 +9,8 @@ use qqrelay_proto::record::ResumePoint;
 use qqrelay_proto::subject::Partition;
 use serde::Serialize;
 use tokio::sync::watch;
+
+use crate::partition::{Known, Standing};
 
 /// Where a shard is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -81,10 +83,31 @@ fn as_text<S: serde::Serializer>(value: &Partition, to: S) -> Result<S::Ok, S::E
     to.collect_str(value)
 }
 
+/// One shard's line. Its owner tells what is durable; that is read when somebody looks.
+#[derive(Debug)]
+struct Line {
+    status: ShardStatus,
+    standing: Option<watch::Receiver<Standing>>,
+}
+
+impl Line {
+    fn read(&mut self) -> ShardStatus {
+        if let Some(standing) = &self.standing
+            && let Standing::Open(Known { durable: Some(durable), .. }) = &*standing.borrow()
+        {
+            self.status.durable = Some(durable.point.seq);
+            self.status.resume = Some((durable.point.clone(), durable.number));
+        }
+        self.status.clone()
+    }
+}
+
+type Lines = BTreeMap<(AppId, ShardId), Arc<Mutex<Line>>>;
+
 /// All shards of a process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Board {
-    shards: Arc<Mutex<BTreeMap<(AppId, ShardId), ShardStatus>>>,
+    shards: Arc<Mutex<Lines>>,
     /// Bots that have no shards yet, and why.
     waiting: Arc<Mutex<BTreeMap<AppId, String>>>,
     /// Bots of which at least one session is live, by their count.
@@ -102,18 +125,18 @@ impl Board {
     /// Every shard, by bot and number.
     #[must_use]
     pub fn shards(&self) -> Vec<ShardStatus> {
-        self.locked().values().cloned().collect()
+        lock(&self.shards).values().map(|line| lock(line).read()).collect()
     }
 
     /// Every bot whose shards nobody can count yet, and why, in a sentence.
     #[must_use]
     pub fn waiting(&self) -> BTreeMap<AppId, String> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.waiting).clone()
     }
 
     /// A bot's shards cannot be counted for this reason, or can again.
     pub(crate) fn note(&self, app: &AppId, why: Option<String>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         match why {
             Some(why) => waiting.insert(app.clone(), why),
             None => waiting.remove(app),
@@ -142,16 +165,17 @@ impl Board {
             resumes: 0,
             identifies: 0,
         };
-        self.locked().insert((app.clone(), shard), status);
+        let line = Arc::new(Mutex::new(Line { status, standing: None }));
+        lock(&self.shards).insert((app.clone(), shard), Arc::clone(&line));
         self.live.send_modify(|live| {
             live.entry(app.clone()).or_default();
         });
-        Entry { board: self.clone(), key: (app, shard) }
+        Entry { board: self.clone(), key: (app, shard), line }
     }
+}
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, BTreeMap<(AppId, ShardId), ShardStatus>> {
-        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One shard's line on the board; gone with its holder.
@@ -159,18 +183,23 @@ impl Board {
 pub(crate) struct Entry {
     board: Board,
     key: (AppId, ShardId),
+    line: Arc<Mutex<Line>>,
 }
 
 impl Entry {
     /// Changes the line.
     pub(crate) fn update(&self, change: impl FnOnce(&mut ShardStatus)) {
-        let mut shards = self.board.locked();
-        let Some(status) = shards.get_mut(&self.key) else { return };
-        let before = status.phase;
-        change(status);
-        let after = status.phase;
-        drop(shards);
+        let mut line = lock(&self.line);
+        let before = line.status.phase;
+        change(&mut line.status);
+        let after = line.status.phase;
+        drop(line);
         self.count(before, after);
+    }
+
+    /// Whoever looks at the line sees from here on what this says is durable.
+    pub(crate) fn follow(&self, standing: watch::Receiver<Standing>) {
+        lock(&self.line).standing = Some(standing);
     }
 
     fn count(&self, before: Phase, after: Phase) {
@@ -186,10 +215,9 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let gone = self.board.locked().remove(&self.key);
-        if let Some(status) = gone {
-            self.count(status.phase, Phase::Waiting);
-        }
+        lock(&self.board.shards).remove(&self.key);
+        let phase = lock(&self.line).status.phase;
+        self.count(phase, Phase::Waiting);
     }
 }
 

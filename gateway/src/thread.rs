@@ -13,7 +13,7 @@ use qqrelay_proto::subject::{Partition, Source, SourceSubject};
 use qqrelay_runtime::bus::Log;
 use rustls::ClientConfig;
 use tokio::runtime::Builder;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,10 @@ use crate::trouble::InFull;
 /// Wait before the log is asked again for something that it could not do.
 const LOG_RETRY: Duration = Duration::from_secs(1);
 
+/// Sockets that are opened at once. A handshake takes ten times the memory of the session that it
+/// opens, and a platform that comes back is not asked by everybody in the same moment.
+pub(crate) const OPENING: usize = 256;
+
 /// A partition to be run.
 pub(crate) struct Post {
     pub(crate) partition: Partition,
@@ -40,6 +44,8 @@ pub(crate) struct Post {
 pub(crate) struct Supplies {
     pub(crate) parts: Parts,
     pub(crate) tls: Arc<ClientConfig>,
+    /// Turns to open a socket.
+    pub(crate) opening: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -137,7 +143,7 @@ fn owner_settings(partition: Partition, parts: &Parts) -> OwnerSettings {
 
 fn driver(partition: Partition, recruit: Recruit, supplies: &Supplies, inbox: Inbox) -> Driver {
     let Recruit { config, bot, shard } = recruit;
-    let Supplies { parts, tls, stop } = supplies;
+    let Supplies { parts, tls, opening, stop } = supplies;
     let (app, gateway) = (config.app_id, &parts.config.gateway);
     let settings = DriverSettings {
         app: app.clone(),
@@ -153,9 +159,10 @@ fn driver(partition: Partition, recruit: Recruit, supplies: &Supplies, inbox: In
         },
         close_code: gateway.close_code,
     };
-    let metrics = parts.metrics.shard(&app, shard.to_string());
+    let metrics = parts.metrics.shard();
     let status = parts.board.add(app, shard, partition);
-    Driver::new(settings, bot, inbox, tls.clone(), metrics, status, stop.clone())
+    let ways = (tls.clone(), opening.clone());
+    Driver::new(settings, bot, inbox, ways, metrics, status, stop.clone())
 }
 
 fn bytes(configured: u64) -> usize {

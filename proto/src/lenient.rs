@@ -32,11 +32,14 @@ impl<'a> Raw<'a> {
     /// The text of a string.
     pub(crate) fn text(self) -> Option<Cow<'a, str>> {
         let inner = self.source().strip_prefix('"')?.strip_suffix('"')?;
-        if inner.contains('\\') { self.escaped_text() } else { Some(Cow::Borrowed(inner)) }
+        if !inner.contains('\\') {
+            return Some(Cow::Borrowed(inner));
+        }
+        unescape(inner).map(Cow::Owned).or_else(|| self.lossy_text())
     }
 
     /// Half a surrogate pair, which no text can hold, reads as replacement characters.
-    fn escaped_text(self) -> Option<Cow<'a, str>> {
+    fn lossy_text(self) -> Option<Cow<'a, str>> {
         let Bytes(bytes) = serde_json::from_str(self.source()).ok()?;
         Some(Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))
     }
@@ -172,6 +175,44 @@ impl<'de: 'a, 'a> Deserialize<'de> for Bytes<'a> {
     }
 }
 
+/// A string's text, written into room that is enough from the start: serde_json would find it by
+/// doubling. `None` of what it is left to, half a surrogate pair.
+fn unescape(inner: &str) -> Option<String> {
+    let mut text = String::with_capacity(inner.len());
+    let mut rest = inner;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        text.push_str(plain);
+        let kind = escape.chars().next()?;
+        rest = &escape[kind.len_utf8()..];
+        text.push(match kind {
+            'n' => '\n',
+            't' => '\t',
+            'r' => '\r',
+            'b' => '\u{8}',
+            'f' => '\u{c}',
+            'u' => {
+                let first = unit(&mut rest)?;
+                if let 0xD800..=0xDBFF = first {
+                    rest = rest.strip_prefix("\\u")?;
+                    char::decode_utf16([first, unit(&mut rest)?]).next()?.ok()?
+                } else {
+                    char::from_u32(first.into())?
+                }
+            }
+            itself => itself,
+        });
+    }
+    text.push_str(rest);
+    Some(text)
+}
+
+/// Takes four hexadecimal digits.
+fn unit(rest: &mut &str) -> Option<u16> {
+    let (digits, behind) = rest.split_at_checked(4)?;
+    *rest = behind;
+    u16::from_str_radix(digits, 16).ok()
+}
+
 /// Whether a JSON value is a number without fraction and exponent.
 pub(crate) fn is_whole(source: &str) -> bool {
     let digits = source.strip_prefix('-').unwrap_or(source);
@@ -250,6 +291,9 @@ pub(crate) use {members, wire_name};
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn raw(json: &str) -> Raw<'_> {
@@ -282,6 +326,29 @@ mod tests {
             .each_member(|name, value| seen.push((name.to_vec(), value.id())));
         assert_eq!(seen.len(), 3);
         assert_eq!(seen[2], (b"id".to_vec(), Some("7".into())));
+    }
+
+    proptest! {
+        #[test]
+        fn an_escaped_text_is_what_serde_json_reads(parts in vec((any::<char>(), 0..3_u8), 0..20)) {
+            let mut inner = String::new();
+            for (c, how) in &parts {
+                match how {
+                    0 => {
+                        let quoted = serde_json::to_string(c).expect("a char");
+                        inner.push_str(&quoted[1..quoted.len() - 1]);
+                    }
+                    1 => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                        inner.push_str(&format!("\\u{unit:04X}"));
+                    }),
+                    _ => inner.push_str(r"\/\b\f\r"),
+                }
+            }
+            let json = format!("\"{inner}\"");
+            let expected: String = serde_json::from_str(&json).expect("well-formed");
+            let text = raw(&json).text();
+            prop_assert_eq!(text.as_deref(), Some(&*expected));
+        }
     }
 
     #[test]

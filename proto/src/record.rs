@@ -69,7 +69,7 @@ impl Record {
     #[must_use]
     pub fn size(&self) -> usize {
         let headers: usize =
-            self.headers.pairs().map(|(name, value)| name.len() + value.len() + 32).sum();
+            self.headers.pairs().map(|(name, value)| name.len() + value.room() + 32).sum();
         self.subject.len() + headers + self.payload.len()
     }
 }
@@ -113,19 +113,20 @@ pub struct EventHeaders {
 
 impl Headers {
     /// Names and values as they go over the wire.
-    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
-        let session = self.session.as_ref().map(|id| (header::SESSION, encode(id.as_str())));
-        let seq = self.seq.map(|seq| (header::SEQ, Cow::from(seq.to_string())));
-        let owner = self.owner.as_ref().map(|id| (header::OWNER, encode(id.as_str())));
-        let trace = self.trace_parent.as_deref().map(|text| (header::TRACE_PARENT, encode(text)));
+    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, HeaderText<'_>)> {
+        use HeaderText::{Kind, Number, Plain, Source, Text};
+        let session = self.session.as_ref().map(|id| (header::SESSION, Text(id.as_str())));
+        let seq = self.seq.map(|seq| (header::SEQ, Number(seq)));
+        let owner = self.owner.as_ref().map(|id| (header::OWNER, Text(id.as_str())));
+        let trace = self.trace_parent.as_deref().map(|text| (header::TRACE_PARENT, Text(text)));
         let event = self.event.iter().flat_map(|event| {
             [
-                (header::ID, encode(&event.id)),
-                (header::CONTENT_TYPE, Cow::from("application/json")),
-                (header::CE_SPEC_VERSION, Cow::from("1.0")),
-                (header::CE_ID, encode(&event.id)),
-                (header::CE_SOURCE, Cow::from(format!("/qq/{}", encode(event.app.as_str())))),
-                (header::CE_TYPE, Cow::from(format!("qqrelay.{}.v1", event.kind))),
+                (header::ID, Text(&event.id)),
+                (header::CONTENT_TYPE, Plain("application/json")),
+                (header::CE_SPEC_VERSION, Plain("1.0")),
+                (header::CE_ID, Text(&event.id)),
+                (header::CE_SOURCE, Source(event.app.as_str())),
+                (header::CE_TYPE, Kind(event.kind)),
             ]
         });
         session.into_iter().chain(seq).chain(owner).chain(trace).chain(event)
@@ -160,22 +161,87 @@ impl Headers {
     }
 }
 
+/// A header's value, which is written where it is wanted. No line break is in what is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderText<'a> {
+    /// Somebody's text: percent-encoded.
+    Text(&'a str),
+    /// Our own, as it is.
+    Plain(&'static str),
+    /// A number.
+    Number(u64),
+    /// The bot, as CloudEvents names a source.
+    Source(&'a str),
+    /// What happened, as CloudEvents names a type.
+    Kind(EventKind),
+}
+
+impl HeaderText<'_> {
+    /// The value by itself.
+    #[must_use]
+    pub fn text(self) -> String {
+        let mut text = String::with_capacity(self.room());
+        self.write(&mut text);
+        text
+    }
+
+    /// Bytes that it takes, exact where nothing has to be encoded, or a few more.
+    #[must_use]
+    pub const fn room(self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Plain(text) => text.len(),
+            Self::Number(_) => 20,
+            Self::Source(app) => 4 + app.len(),
+            Self::Kind(_) => 40,
+        }
+    }
+
+    fn write(self, to: &mut String) {
+        let written = match self {
+            Self::Text(text) => {
+                encode_into(text, to);
+                Ok(())
+            }
+            Self::Plain(text) => to.write_str(text),
+            Self::Number(number) => write!(to, "{number}"),
+            Self::Source(app) => {
+                to.push_str("/qq/");
+                encode_into(app, to);
+                Ok(())
+            }
+            Self::Kind(kind) => write!(to, "qqrelay.{kind}.v1"),
+        };
+        written.expect("a String takes all");
+    }
+}
+
 /// Percent-encodes what may not stand in a header, as the CloudEvents NATS binding asks.
 #[must_use]
 pub fn encode(text: &str) -> Cow<'_, str> {
-    let plain = |byte: &u8| matches!(byte, 0x21..=0x7E if !matches!(byte, b'"' | b'%'));
-    if text.as_bytes().iter().all(plain) {
+    if text.as_bytes().iter().all(is_plain) {
         return Cow::Borrowed(text);
     }
     let mut encoded = String::with_capacity(text.len() + 16);
+    encode_into(text, &mut encoded);
+    Cow::Owned(encoded)
+}
+
+fn encode_into(text: &str, to: &mut String) {
+    if text.as_bytes().iter().all(is_plain) {
+        return to.push_str(text);
+    }
     for byte in text.bytes() {
-        if plain(&byte) {
-            encoded.push(char::from(byte));
+        if is_plain(&byte) {
+            to.push(char::from(byte));
         } else {
-            let _ = write!(encoded, "%{byte:02X}"); // writing to a String cannot fail
+            write!(to, "%{byte:02X}").expect("a String takes all");
         }
     }
-    Cow::Owned(encoded)
+}
+
+const fn is_plain(byte: &u8) -> bool {
+    matches!(byte, 0x21..=0x7E if !matches!(byte, b'"' | b'%'))
 }
 
 /// Undoes [`encode`].
@@ -475,7 +541,8 @@ mod tests {
                 }),
                 trace_parent: None,
             };
-            let pairs: Vec<_> = headers.pairs().collect();
+            let pairs: Vec<_> =
+                headers.pairs().map(|(name, value)| (name, value.text())).collect();
             for (_, value) in &pairs {
                 prop_assert!(value.bytes().all(|byte| (0x21..=0x7E).contains(&byte)));
             }

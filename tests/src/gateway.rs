@@ -80,7 +80,7 @@ impl Running {
             pool,
             owner: random::id().into(),
             started: "2026-11-25T00:00:00Z".to_owned(),
-            metrics: Metrics::register(&registry)?,
+            metrics: Metrics::register(&registry, board.clone())?,
             board: board.clone(),
         };
         let stop = CancellationToken::new();

@@ -17,13 +17,14 @@ use qqrelay_proto::record::{
 use qqrelay_proto::subject::{Partition, SourceSubject};
 use qqrelay_runtime::bus::{Answer, Log, Refusal};
 use tokio::sync::watch;
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tracing::{Span, debug, error, info, warn};
 
 use super::keep::{self, Freshness};
 use super::memory::{Key, Memory, Place, REMEMBERED};
 use super::rebuild::Rebuild;
 use super::{About, Ask, Attached, Durable, Epoch, Handed, Known, Outlet, SourceIndex, Standing};
+use crate::alarm::Alarm;
 use crate::metrics::PartitionMetrics;
 
 /// How often sources are looked over for a resume point that retention may take.
@@ -150,7 +151,7 @@ impl Owner {
     /// another's. Not to be dropped before: what is in flight would be unknown.
     pub(crate) async fn run(mut self) -> Ended {
         self.apply(Input::Take).await;
-        let mut drained = false;
+        let (mut drained, mut alarm) = (false, Alarm::default());
         loop {
             if let Some(ended) = self.ended.take() {
                 return ended;
@@ -160,17 +161,17 @@ impl Owner {
             }
             self.release_held().await;
             let ready = self.chain.has_room() && self.rebuild.is_none() && self.held.is_none();
-            let deadline = self.chain.deadline();
+            alarm.set(self.chain.deadline());
             tokio::select! {
                 biased;
                 answer = poll_fn(|cx| self.log.poll_answer(cx)) => self.answer(answer).await,
                 Some(ask) = self.outlet.asks.recv() => self.ask(ask).await,
-                () = until(deadline) => self.apply(Input::Tick).await,
+                () = alarm.wait() => self.apply(Input::Tick).await,
                 () = std::future::ready(()), if self.rebuild.is_some() && self.chain.is_open() => {
                     self.rebuild_page().await;
                 }
                 handed = self.outlet.records.recv(), if ready && !drained => match handed {
-                    Some(handed) => self.hand(handed).await,
+                    Some(handed) => self.hand_all(handed).await,
                     None => drained = true,
                 },
                 _ = self.keep.tick() => self.look_over().await,
@@ -346,6 +347,16 @@ impl Owner {
         }
     }
 
+    /// Appends a record, and those that are there already.
+    async fn hand_all(&mut self, first: Handed) {
+        let mut next = Some(first);
+        while let Some(handed) = next {
+            self.hand(handed).await;
+            let ready = self.chain.has_room() && self.rebuild.is_none() && self.held.is_none();
+            next = if ready { self.outlet.records.try_recv().ok() } else { None };
+        }
+    }
+
     async fn hand(&mut self, handed: Handed) {
         if handed.epoch != self.epoch {
             return; // made under a memory that is void: it comes again from the tail
@@ -410,19 +421,23 @@ impl Owner {
         if let Written::Event(_) | Written::Frame = tag.about {
             self.metrics.stored(now.saturating_duration_since(tag.received));
         }
-        source.standing.send_modify(|standing| {
-            let Standing::Open(known) = standing else { return };
+        // Only a gap is waited for. What is durable is looked at when a heartbeat or a RESUME goes out,
+        // and waking a shard for each record would cost as much as reading it did.
+        source.standing.send_if_modified(|standing| {
+            let Standing::Open(known) = standing else { return false };
             match tag.about {
                 Written::Gap => {
                     known.gaps += 1;
                     // What a gap gives up is not to be resumed, so the point before it is void.
                     known.durable = None;
+                    return true;
                 }
                 Written::Event(_) | Written::Frame => {
                     known.durable = point.map(|point| Durable { point, number });
                 }
                 Written::Upkeep => {}
             }
+            false
         });
     }
 
@@ -535,13 +550,6 @@ async fn within<T>(
     answer: impl Future<Output = Result<T, Refusal>>,
 ) -> Result<T, Refusal> {
     timeout(limit, answer).await.unwrap_or_else(|_| Err(Refusal::Unknown("time is up".to_owned())))
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 fn now_ms() -> u64 {

@@ -17,7 +17,7 @@ use qqrelay_proto::subject::SourceSubject;
 use qqrelay_proto::time::UnixMs;
 use qqrelay_runtime::random::share;
 use rustls::ClientConfig;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, debug, warn};
@@ -53,6 +53,8 @@ pub(crate) struct Driver {
     pub(super) bot: Arc<Bot>,
     pub(super) inbox: Inbox,
     tls: Arc<ClientConfig>,
+    /// Turns to open a socket, shared by all shards.
+    opening: Arc<Semaphore>,
     pub(super) scribe: Scribe,
     pub(super) metrics: ShardMetrics,
     pub(super) status: status::Entry,
@@ -98,7 +100,7 @@ impl Driver {
         settings: DriverSettings,
         bot: Arc<Bot>,
         inbox: Inbox,
-        tls: Arc<ClientConfig>,
+        (tls, opening): (Arc<ClientConfig>, Arc<Semaphore>),
         metrics: ShardMetrics,
         status: status::Entry,
         stop: CancellationToken,
@@ -108,7 +110,7 @@ impl Driver {
             source: settings.source.clone(),
             record_limit: settings.record_limit,
         };
-        Self { settings, bot, inbox, tls, scribe, metrics, status, stop }
+        Self { settings, bot, inbox, tls, opening, scribe, metrics, status, stop }
     }
 
     /// Drives the shard until the process stops.
@@ -118,6 +120,7 @@ impl Driver {
             return; // the owner is gone, and so is the partition
         }
         let Ok(Attached { source, mut standing }) = attached.await else { return };
+        self.status.follow(standing.clone());
         loop {
             self.phase(Phase::Waiting);
             let open = standing.wait_for(|standing| matches!(standing, Standing::Open(_)));
@@ -142,6 +145,9 @@ impl Driver {
 
     async fn live(&self, life: &mut Life) -> Break {
         loop {
+            if let Err(reason) = life.catch_up() {
+                return reason;
+            }
             let step = match life.shard.plan() {
                 Plan::Record(loss) => {
                     self.record_gap(life, loss);
@@ -212,11 +218,13 @@ impl Driver {
             reason = life.broken(&self.stop) => return Err(reason),
         }
         life.catch_up()?;
-        let opening = self.open(resume.is_some(), renew_token);
+        // For as long as it takes: the shard's own future lives as long as the shard.
+        let opening = Box::pin(self.open(resume.is_some(), renew_token));
         let opened = tokio::select! {
             opened = opening => opened,
             reason = life.broken(&self.stop) => return Err(reason),
         };
+        life.catch_up()?;
         life.shard.opening(Instant::now());
         let left = match opened {
             Ok((socket, token)) => {
@@ -231,6 +239,9 @@ impl Driver {
                 Left::Ended(Ending::Closed(None), Reached::Nothing)
             }
         };
+        // What follows depends on what is durable by now: a session that ended with its READY in the
+        // log leaves a gap, one without it never was.
+        life.catch_up()?;
         self.left(life, left);
         Ok(())
     }
@@ -245,8 +256,11 @@ impl Driver {
         }
         let token = self.bot.token(renew_token).await?;
         let url = self.bot.gateway_url().await?;
-        let socket = Socket::connect(&url, self.tls.clone(), self.settings.connect_timeout).await;
-        Ok((socket?, token))
+        let _turn = self.opening.acquire().await?;
+        // On the heap, and one of a bounded number: it is ten times what a session is afterwards.
+        let connecting =
+            Box::pin(Socket::connect(&url, self.tls.clone(), self.settings.connect_timeout));
+        Ok((connecting.await?, token))
     }
 
     fn left(&self, life: &mut Life, left: Left) {
@@ -296,18 +310,11 @@ impl Driver {
     }
 
     pub(super) fn phase(&self, phase: Phase) {
-        self.metrics.phase(phase);
         self.status.update(|status| status.phase = phase);
     }
 
     pub(super) fn blocked(&self, blocked: Option<Blocked>) {
-        let now = blocked.map(Blocked::label);
-        self.status.update(|status| {
-            if status.blocked != now {
-                self.metrics.blocked(status.blocked, now);
-                status.blocked = now;
-            }
-        });
+        self.status.update(|status| status.blocked = blocked.map(Blocked::label));
     }
 }
 
@@ -320,7 +327,7 @@ impl Life {
             standing,
             shard: Shard::new(Instant::now(), known.tail),
             gate: None,
-            outbox: VecDeque::new(),
+            outbox: VecDeque::with_capacity(2),
             gaps: 0,
             too_large_at: None,
         }

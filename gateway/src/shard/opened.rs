@@ -17,7 +17,7 @@ use qqrelay_proto::session::{Command, Ending, Input, Output, Session};
 use qqrelay_proto::shard::{Loss, Reached};
 use qqrelay_runtime::random::share;
 use tokio::sync::oneshot;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::{debug, info, warn};
 
@@ -25,6 +25,7 @@ use super::driver::{Break, Driver, Left, Life, now};
 use super::relay::{What, Written};
 use super::socket::{Received, Socket};
 use super::trace;
+use crate::alarm::Alarm;
 use crate::metrics::{Outcome, Paused};
 use crate::partition::{About, Ask, Durable};
 use crate::status::{self, Phase};
@@ -51,6 +52,8 @@ pub(super) struct Opened<'a> {
     beat: Option<Instant>,
     /// Since when nothing is read, and the guard that counts it.
     pause: Option<(Instant, Paused)>,
+    beat_alarm: Alarm,
+    pause_alarm: Alarm,
 }
 
 /// A dispatch on its way from the session machine to the gate.
@@ -85,6 +88,8 @@ impl<'a> Opened<'a> {
             reached: Reached::Nothing,
             beat: None,
             pause: None,
+            beat_alarm: Alarm::default(),
+            pause_alarm: Alarm::default(),
         }
     }
 
@@ -99,32 +104,31 @@ impl<'a> Opened<'a> {
         if self.reached == Reached::Asked {
             self.driver.metrics.asked(self.is_resume, Outcome::Failed);
         }
-        self.socket.close(self.driver.settings.close_code).await;
+        Box::pin(self.socket.close(self.driver.settings.close_code)).await;
         left
     }
 
     async fn step(&mut self) -> Result<Option<Left>, Break> {
-        let wake = self.session.deadline().unwrap_or_else(Instant::now);
         let unread = !self.life.outbox.is_empty();
         self.note_pause(unread);
-        let pause_over = self.pause.as_ref().map_or(wake, |(since, _)| *since + PAUSE_MAX);
+        let pause_over = self.pause.as_ref().map(|(since, _)| *since + PAUSE_MAX);
+        self.beat_alarm.set(Some(self.session.deadline().unwrap_or_else(Instant::now)));
+        self.pause_alarm.set(pause_over);
         tokio::select! {
             biased;
             () = self.driver.stop.cancelled() => Err(Break::Stop),
-            () = sleep_until(wake.into()) => self.apply(Input::Tick, None).await,
+            () = self.beat_alarm.wait() => self.apply(Input::Tick, None).await,
             changed = self.life.standing.changed() => {
                 changed.map_err(|_| Break::Stop)?;
-                match self.life.catch_up()? {
-                    Some(durable) => self.durable(&durable).await,
-                    None => Ok(None),
-                }
+                self.life.catch_up()?;
+                Ok(None)
             }
             permit = self.driver.inbox.records.reserve(), if unread => {
                 let permit = permit.map_err(|_| Break::Stop)?;
                 permit.send(self.life.outbox.pop_front().expect("it was not empty"));
                 Ok(None)
             }
-            () = sleep_until(pause_over.into()), if unread => {
+            () = self.pause_alarm.wait() => {
                 info!("the log has no room: socket left, the platform keeps the rest");
                 Ok(Some(Left::Ours))
             }
@@ -140,17 +144,16 @@ impl<'a> Opened<'a> {
         }
     }
 
-    async fn durable(&mut self, durable: &Durable) -> Result<Option<Left>, Break> {
-        let Durable { point, number } = durable;
-        self.driver.status.update(|status| {
-            status.durable = Some(point.seq);
-            status.resume = Some((point.clone(), *number));
-        });
-        let gate = self.life.gate.as_ref();
-        if gate.is_some_and(|gate| *gate.session() == point.session) {
-            return self.apply(Input::Durable(point.seq), None).await;
+    /// A heartbeat says what is durable, so the session has to know it by then.
+    fn tell_durable(&mut self) -> Result<(), Break> {
+        let durable = self.life.catch_up()?;
+        let session = self.life.gate.as_ref().map(Gate::session);
+        if let Some(Durable { point, .. }) = durable
+            && session == Some(&point.session)
+        {
+            self.session.handle(Instant::now(), Input::Durable(point.seq));
         }
-        Ok(None)
+        Ok(())
     }
 
     async fn received(&mut self, received: Received) -> Result<Option<Left>, Break> {
@@ -268,6 +271,9 @@ impl<'a> Opened<'a> {
             Input::Resumed(_) => Some(SessionRecord::Resumed),
             _ => None,
         };
+        if matches!(input, Input::Tick | Input::HeartbeatWanted) {
+            self.tell_durable()?;
+        }
         self.session.handle(Instant::now(), input);
         while let Some(output) = self.session.poll() {
             match output {
@@ -310,7 +316,7 @@ impl<'a> Opened<'a> {
             }
         };
         if !matches!(command, Command::Heartbeat(_)) {
-            if !self.verify_fence().await? {
+            if !Box::pin(self.verify_fence()).await? {
                 return Ok(Some(Left::Ours));
             }
             self.reached = Reached::Asked;

@@ -33,7 +33,8 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// An open socket.
 pub(super) struct Socket {
-    inner: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// On the heap: with TLS it is more than a kilobyte, which whatever holds a socket would hold twice.
+    inner: Box<WebSocketStream<MaybeTlsStream<TcpStream>>>,
 }
 
 /// What came over a socket.
@@ -81,7 +82,7 @@ impl Socket {
         let tls = Connector::Rustls(tls);
         let connecting = connect_async_tls_with_config(url, Some(config), true, Some(tls));
         match timeout(limit, connecting).await {
-            Ok(Ok((inner, _))) => Ok(Self { inner }),
+            Ok(Ok((inner, _))) => Ok(Self { inner: Box::new(inner) }),
             Ok(Err(error)) => Err(ConnectError::Failed(Box::new(error))),
             Err(_) => Err(ConnectError::Late(limit)),
         }
@@ -112,6 +113,6 @@ impl Socket {
     pub(super) async fn close(mut self, code: u16) {
         let frame = CloseFrame { code: WireCode::from(code), reason: Utf8Bytes::default() };
         // A peer that is gone needs no goodbye.
-        let _ = timeout(CLOSE_WITHIN, self.inner.close(Some(frame))).await;
+        let _ = timeout(CLOSE_WITHIN, WebSocketStream::close(&mut self.inner, Some(frame))).await;
     }
 }

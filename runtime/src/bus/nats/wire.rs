@@ -11,7 +11,7 @@ use qqrelay_proto::record::{Headers, Record, Stored};
 pub(super) fn headers(headers: &Headers) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in headers.pairs() {
-        insert(&mut map, name, &value);
+        map.insert(HeaderName::from_static(name), value.text());
     }
     map
 }
