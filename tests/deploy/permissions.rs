@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use futures_util::StreamExt as _;
+use qqrelay_proto::subject::Partition;
+use qqrelay_runtime::bus::Bus as _;
+use qqrelay_tests::wait::eventually;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream};
 use tokio::net::TcpStream;
@@ -14,7 +17,7 @@ use crate::server::{Role, Server};
 use Role::{Admin, Consumer, Gateway, Worker};
 
 /// What may be published, by whom; nobody else may.
-const PUBLISH: [(&str, &[Role]); 39] = [
+const PUBLISH: [(&str, &[Role]); 41] = [
     ("qq.v1.ev.00.102.1-0.e.3.group.A1.message_create", &[Gateway]),
     ("qq.v1.ev.00.own", &[Gateway]),
     ("qq.v1.ev.wh.102.wh.ses", &[Gateway]),
@@ -33,7 +36,10 @@ const PUBLISH: [(&str, &[Role]); 39] = [
     ("$JS.API.INFO", &[Admin]),
     ("$JS.API.STREAM.NAMES", &[Consumer, Admin]),
     ("$JS.API.STREAM.INFO.NONE", &[Gateway, Worker, Admin]),
-    ("$JS.API.STREAM.CREATE.QQ_EV_07", &[Gateway, Worker, Admin]),
+    ("$JS.API.STREAM.CREATE.QQ_EV_02", &[Gateway, Worker, Admin]),
+    // One that is not there yet could republish into the events.
+    ("$JS.API.STREAM.CREATE.QQ_EV_07", &[Gateway, Admin]),
+    ("$JS.API.STREAM.CREATE.MINE", &[Gateway, Admin]),
     ("$JS.API.STREAM.CREATE.QQ_RESULTS", &[Gateway, Worker, Admin]),
     ("$JS.API.STREAM.UPDATE.QQ_EV_07", &[Admin]),
     ("$JS.API.STREAM.DELETE.QQ_EV_07", &[Admin]),
@@ -124,6 +130,27 @@ async fn each_role_publishes_what_is_its_to_say_and_nothing_else() -> anyhow::Re
 #[tokio::test]
 async fn each_role_hears_what_is_for_it_and_no_other_roles_answers() -> anyhow::Result<()> {
     check(&SUBSCRIBE, |subject| format!("SUB {subject} 1")).await
+}
+
+/// Why a worker may create the relay's own streams only: the server publishes for whoever may create
+/// any, whatever he may publish himself.
+#[tokio::test]
+async fn a_stream_of_ones_own_writes_events_past_the_permissions() -> anyhow::Result<()> {
+    let server = Server::start().await?;
+    let gateway = server.bus(Gateway).await?;
+    let (worker, admin) = (server.connect(Worker).await?, server.connect(Admin).await?);
+    let stream = json!({
+        "name": "MINE", "subjects": ["qq.handler.mine"], "storage": "memory", "max_bytes": 1024,
+        "republish": {"src": ">", "dest": "qq.v1.ev.01.>"},
+    });
+    let made = admin.request("$JS.API.STREAM.CREATE.MINE", stream.to_string().into()).await?;
+    ensure!(!String::from_utf8_lossy(&made.payload).contains("error"), "{made:?}");
+    worker.publish("qq.handler.mine", "an event of nobody's".into()).await?;
+    let mut log = gateway.log(Partition::Chain(1)).await?;
+    eventually("the server has written it", async || {
+        log.extent().await.ok().filter(|extent| extent.last == 1).map(drop)
+    })
+    .await
 }
 
 #[tokio::test]
