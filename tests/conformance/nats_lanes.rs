@@ -14,6 +14,7 @@ use qqrelay_tests::servers::nats::NatsCluster;
 use qqrelay_tests::servers::proxy::{Proxy, Way};
 use qqrelay_tests::wait::eventually;
 use serde_json::{Value, json};
+use tokio::task::coop;
 
 use crate::nats_stage::{api, client, connect, servers};
 
@@ -80,6 +81,23 @@ async fn acknowledged(servers: &NatsCluster, number: u64) {
         (info["ack_floor"]["stream_seq"] == number).then_some(())
     };
     eventually("the acknowledgements arrive", look).await.expect("they do");
+}
+
+/// A task that has used up its turn sends all the same: nobody may look at the feed again for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_acknowledgement_leaves_at_the_end_of_a_tasks_turn() {
+    let servers = servers(1).await;
+    let bus = connect(servers.urls(), 1).await;
+    fill(&*bus, 1, 20).await;
+    let mut feed = open(&*bus).await;
+    let taken = take(&mut feed, 20).await;
+    while coop::has_budget_remaining() {
+        coop::consume_budget().await;
+    }
+    for delivery in taken {
+        feed.ack(delivery.position);
+    }
+    acknowledged(&servers, 20).await;
 }
 
 /// Between making the new consumer and deleting the old one: nothing is skipped, and what was

@@ -1,12 +1,14 @@
 //! Messages on their way to a connection, sent in order by code that must not wait.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use async_nats::Client;
 use async_nats::message::OutboundMessage;
 use futures_util::Sink;
+use tokio::task::coop::unconstrained;
 
 /// What the connection had no room for waits here. Whoever pushes bounds how much that can be.
 #[derive(Debug)]
@@ -24,7 +26,9 @@ impl Outbox {
     /// Sends at once, or with the next [`Outbox::poll_send`], which has a waker.
     pub(super) fn push(&mut self, message: OutboundMessage) {
         self.waiting.push_back(message);
-        let _ = self.poll_send(&mut Context::from_waker(Waker::noop()));
+        // A task at the end of its turn would be told that there is no room.
+        let sent = pin!(unconstrained(poll_fn(|cx| self.poll_send(cx))));
+        let _ = sent.poll(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Lets out what waits, in order; ready when nothing does.
