@@ -19,7 +19,7 @@ use qqrelay_runtime::state::State;
 use rustls::ClientConfig;
 use rustls_platform_verifier::ConfigVerifierExt;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ use crate::copies;
 use crate::fleet::{self, Posts, RECRUITS};
 use crate::metrics::Metrics;
 use crate::platform::Bot;
+use crate::shard::Way;
 use crate::status::Board;
 use crate::thread::{self, Post, Supplies};
 
@@ -103,8 +104,7 @@ impl Gateway {
         let cores = available_parallelism().map_or(1, NonZero::get);
         let threads =
             fleet::threads(parts.config.gateway.threads.number(), cores, partitions.len());
-        let opening = Arc::new(Semaphore::new(thread::OPENING));
-        let supplies = Supplies { parts: parts.clone(), tls, opening, stop: stop.clone() };
+        let supplies = Supplies { parts: parts.clone(), way: Way::new(tls), stop: stop.clone() };
         let mut running = JoinSet::new();
         for (number, hand) in fleet::deal(partitions, threads).into_iter().enumerate() {
             let done = thread::start(number, hand, supplies.clone()).map_err(StartError::Thread)?;

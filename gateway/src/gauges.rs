@@ -6,10 +6,20 @@ use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
 use crate::status::{Board, Phase, ShardStatus};
 
-const STATE: (&str, &str, &str) =
-    ("qqrelay_shard_state", "1 for the state a shard is in.", "state");
-const BLOCKED: (&str, &str, &str) =
-    ("qqrelay_shard_blocked", "1 for the reason why a shard is parked.", "blocked_reason");
+/// A family of series, each with the labels `app`, `shard` and this one.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+}
+
+const STATE: Family =
+    Family { name: "qqrelay_shard_state", help: "1 for the state a shard is in.", label: "state" };
+const BLOCKED: Family = Family {
+    name: "qqrelay_shard_blocked",
+    help: "1 for the reason why a shard is parked.",
+    label: "blocked_reason",
+};
 
 /// The series of a board's shards.
 #[derive(Debug)]
@@ -20,7 +30,7 @@ pub(crate) struct ShardGauges {
 
 impl ShardGauges {
     pub(crate) fn new(board: Board) -> prometheus::Result<Self> {
-        let description = |(name, help, label): (&str, &str, &str)| {
+        let description = |Family { name, help, label }| {
             let labels = ["app", "shard", label].map(str::to_owned).to_vec();
             Desc::new(name.to_owned(), help.to_owned(), labels, Default::default())
         };
@@ -36,21 +46,19 @@ impl Collector for ShardGauges {
     fn collect(&self) -> Vec<MetricFamily> {
         let shards = self.board.shards();
         let states = shards.iter().flat_map(|shard| {
-            Phase::ALL.map(|phase| gauge(shard, STATE.2, phase.label(), shard.phase == phase))
+            Phase::ALL.map(|phase| gauge(shard, STATE.label, phase.label(), shard.phase == phase))
         });
-        let blocked = shards
-            .iter()
-            .filter_map(|shard| shard.blocked.map(|reason| gauge(shard, BLOCKED.2, reason, true)));
-        let families = [family(STATE, states.collect()), family(BLOCKED, blocked.collect())];
-        // A family without a series is none.
-        families.into_iter().filter(|family| !family.get_metric().is_empty()).collect()
+        let blocked = shards.iter().filter_map(|shard| {
+            shard.blocked.map(|reason| gauge(shard, BLOCKED.label, reason, true))
+        });
+        vec![family(&STATE, states.collect()), family(&BLOCKED, blocked.collect())]
     }
 }
 
-fn family((name, help, _): (&str, &str, &str), series: Vec<Metric>) -> MetricFamily {
+fn family(Family { name, help, .. }: &Family, series: Vec<Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
-    family.set_name(name.to_owned());
-    family.set_help(help.to_owned());
+    family.set_name((*name).to_owned());
+    family.set_help((*help).to_owned());
     family.set_field_type(MetricType::GAUGE);
     family.set_metric(series);
     family

@@ -4,16 +4,14 @@
 //! each thread shall have its own.
 
 use std::io;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use qqrelay_proto::session::Patience;
 use qqrelay_proto::subject::{Partition, Source, SourceSubject};
 use qqrelay_runtime::bus::Log;
-use rustls::ClientConfig;
 use tokio::runtime::Builder;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -22,15 +20,11 @@ use tracing::{Instrument, error, info, info_span, warn};
 use crate::app::Parts;
 use crate::fleet::Recruit;
 use crate::partition::{Ended, Inbox, Owner, OwnerSettings, inbox};
-use crate::shard::{Driver, DriverSettings};
+use crate::shard::{Driver, DriverSettings, Way};
 use crate::trouble::InFull;
 
 /// Wait before the log is asked again for something that it could not do.
 const LOG_RETRY: Duration = Duration::from_secs(1);
-
-/// Sockets that are opened at once. A handshake takes ten times the memory of the session that it
-/// opens, and a platform that comes back is not asked by everybody in the same moment.
-pub(crate) const OPENING: usize = 256;
 
 /// A partition to be run.
 pub(crate) struct Post {
@@ -43,9 +37,7 @@ pub(crate) struct Post {
 #[derive(Clone)]
 pub(crate) struct Supplies {
     pub(crate) parts: Parts,
-    pub(crate) tls: Arc<ClientConfig>,
-    /// Turns to open a socket.
-    pub(crate) opening: Arc<Semaphore>,
+    pub(crate) way: Way,
     pub(crate) stop: CancellationToken,
 }
 
@@ -143,7 +135,7 @@ fn owner_settings(partition: Partition, parts: &Parts) -> OwnerSettings {
 
 fn driver(partition: Partition, recruit: Recruit, supplies: &Supplies, inbox: Inbox) -> Driver {
     let Recruit { config, bot, shard } = recruit;
-    let Supplies { parts, tls, opening, stop } = supplies;
+    let Supplies { parts, way, stop } = supplies;
     let (app, gateway) = (config.app_id, &parts.config.gateway);
     let settings = DriverSettings {
         app: app.clone(),
@@ -161,8 +153,7 @@ fn driver(partition: Partition, recruit: Recruit, supplies: &Supplies, inbox: In
     };
     let metrics = parts.metrics.shard();
     let status = parts.board.add(app, shard, partition);
-    let ways = (tls.clone(), opening.clone());
-    Driver::new(settings, bot, inbox, ways, metrics, status, stop.clone())
+    Driver::new(settings, bot, inbox, way.clone(), metrics, status, stop.clone())
 }
 
 fn bytes(configured: u64) -> usize {

@@ -181,7 +181,16 @@ impl HeaderText<'_> {
     #[must_use]
     pub fn text(self) -> String {
         let mut text = String::with_capacity(self.room());
-        self.write(&mut text);
+        match self {
+            Self::Text(said) => encode_into(said, &mut text),
+            Self::Plain(ours) => text.push_str(ours),
+            Self::Number(number) => write!(text, "{number}").expect("a String takes all"),
+            Self::Source(app) => {
+                text.push_str("/qq/");
+                encode_into(app, &mut text);
+            }
+            Self::Kind(kind) => write!(text, "qqrelay.{kind}.v1").expect("a String takes all"),
+        }
         text
     }
 
@@ -195,24 +204,6 @@ impl HeaderText<'_> {
             Self::Source(app) => 4 + app.len(),
             Self::Kind(_) => 40,
         }
-    }
-
-    fn write(self, to: &mut String) {
-        let written = match self {
-            Self::Text(text) => {
-                encode_into(text, to);
-                Ok(())
-            }
-            Self::Plain(text) => to.write_str(text),
-            Self::Number(number) => write!(to, "{number}"),
-            Self::Source(app) => {
-                to.push_str("/qq/");
-                encode_into(app, to);
-                Ok(())
-            }
-            Self::Kind(kind) => write!(to, "qqrelay.{kind}.v1"),
-        };
-        written.expect("a String takes all");
     }
 }
 

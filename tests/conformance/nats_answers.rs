@@ -19,7 +19,7 @@ use qqrelay_tests::servers::nats::{NatsServer, Setup};
 use qqrelay_tests::servers::proxy::{Proxy, Way};
 use qqrelay_tests::wait::eventually;
 
-use crate::nats_stage::{api, client, connect, connect_with, group, nats, servers};
+use crate::nats_stage::{Pair, api, client, connect, connect_with, group, nats, servers};
 
 /// Waits until the partition reaches this far.
 async fn stored_up_to(log: &mut Box<dyn Log>, number: u64) {
@@ -33,12 +33,7 @@ async fn stored_up_to(log: &mut Box<dyn Log>, number: u64) {
 /// The connection goes with the answer in it: nobody knows, and the log has the record once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_a_record_whose_answer_is_lost_nothing_is_said_but_that_the_connection_went() {
-    let servers = servers(1).await;
-    let proxy = Proxy::before(servers.servers[0].port).await.expect("a port is free");
-    let direct = connect(servers.urls(), 1).await;
-    let bus = connect(vec![proxy.url()], 1).await;
-    let mut log = bus.log(PARTITION).await.expect("the bus is up");
-    let mut witness = direct.log(PARTITION).await.expect("the bus is up");
+    let Pair { _kept, proxy, behind: mut log, direct: mut witness } = Pair::on(1).await;
     let last = log.mark(batch(PARTITION, "owner")).await.expect("the bus is up");
 
     proxy.hold(Way::ToClient);

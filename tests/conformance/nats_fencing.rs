@@ -11,19 +11,14 @@ use qqrelay_runtime::bus::embedded::{Bound, Limits};
 use qqrelay_tests::servers::proxy::{Proxy, Way};
 use qqrelay_tests::wait::eventually;
 
-use crate::nats_stage::{ANSWER_WITHIN, connect, connect_with, group, nats, servers};
+use crate::nats_stage::{ANSWER_WITHIN, Pair, connect, connect_with, group, nats, servers};
 
 const WINDOW: u64 = LAYOUT.window as u64;
 
 /// What is taken of a full window that was on its way while another owner wrote `marker`, counted
 /// from the window's first record.
 async fn taken_of_a_stale_window(replicas: u8, marker: Vec<Record>) -> Vec<u64> {
-    let servers = servers(replicas).await;
-    let proxy = Proxy::before(servers.servers[0].port).await.expect("a port is free");
-    let new = connect(servers.urls(), replicas).await;
-    let old = connect(vec![proxy.url()], replicas).await;
-    let mut old = old.log(PARTITION).await.expect("the bus is up");
-    let mut new = new.log(PARTITION).await.expect("the bus is up");
+    let Pair { _kept, proxy, behind: mut old, direct: mut new } = Pair::on(replicas).await;
     let last = old.mark(batch(PARTITION, "old")).await.expect("the bus is up");
 
     proxy.hold(Way::ToServer);
@@ -67,12 +62,7 @@ async fn c25_of_a_stale_window_nothing_is_taken_on_three_replicas() {
 /// What the log has after a taker died over its batch and another took the partition: whose records,
 /// in order.
 async fn owners_after(died: impl AsyncFnOnce(&Proxy, &mut dyn Log, &mut dyn Log)) -> Vec<String> {
-    let servers = servers(1).await;
-    let proxy = Proxy::before(servers.servers[0].port).await.expect("a port is free");
-    let new = connect(servers.urls(), 1).await;
-    let old = connect(vec![proxy.url()], 1).await;
-    let mut old = old.log(PARTITION).await.expect("the bus is up");
-    let mut new = new.log(PARTITION).await.expect("the bus is up");
+    let Pair { _kept, proxy, behind: mut old, direct: mut new } = Pair::on(1).await;
     died(&proxy, &mut *old, &mut *new).await;
     proxy.cut();
     let last = new.mark(batch(PARTITION, "new")).await.expect("the bus is up");

@@ -7,9 +7,10 @@ use futures_util::StreamExt;
 use qqrelay_proto::command::Content;
 use qqrelay_proto::event::Event;
 use qqrelay_runtime::bus::nats::NatsBus;
+use qqrelay_tests::servers::nats::heard;
 use qqrelay_worker::handler::{Context, Handler, HandlerError, Nats, NatsSetup, Reply};
 
-use crate::nats_stage::{attempt, client, heard, nats, servers};
+use crate::nats_stage::{attempt, client, nats, servers};
 
 const SUBJECT: &str = "qq.handler.test";
 
@@ -38,7 +39,7 @@ async fn an_answer_becomes_replies_and_the_lack_of_one_burns_no_attempt() {
 
     let answerer = client(&servers).await;
     let mut asked = answerer.subscribe(SUBJECT).await.expect("it may subscribe");
-    heard(&answerer).await;
+    heard(&answerer).await.expect("the server hears it");
     let answers = ["", r#"{"reply": "pong"}"#, r#"{"rply": 1}"#, &"x".repeat(2000)];
     let answers = answers.map(|answer| Bytes::from(answer.to_owned()));
     let answering = tokio::spawn(async move {

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use async_nats::{Client, ServerAddr};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use qqrelay_proto::id::{Scene, Scope};
-use qqrelay_runtime::bus::Bus;
 use qqrelay_runtime::bus::conformance::LAYOUT;
+use qqrelay_runtime::bus::conformance::stage::PARTITION;
 use qqrelay_runtime::bus::embedded::Limits;
 use qqrelay_runtime::bus::nats::{ConnectError, NatsBus};
+use qqrelay_runtime::bus::{Bus, Log};
 use qqrelay_runtime::config::Nats;
 use qqrelay_tests::servers::nats::{NatsCluster, NatsServer, Setup};
+use qqrelay_tests::servers::proxy::Proxy;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -67,20 +68,36 @@ pub(crate) fn group() -> Scope {
     Scope::new(Scene::Group, "A1")
 }
 
+/// Two handles on one partition: what one says can be held back.
+pub(crate) struct Pair {
+    /// What they stand on.
+    pub(crate) _kept: (NatsCluster, [Arc<dyn Bus>; 2]),
+    /// Before the first server.
+    pub(crate) proxy: Proxy,
+    pub(crate) behind: Box<dyn Log>,
+    pub(crate) direct: Box<dyn Log>,
+}
+
+impl Pair {
+    pub(crate) async fn on(replicas: u8) -> Self {
+        let servers = servers(replicas).await;
+        let proxy = Proxy::before(servers.servers[0].port).await.expect("a port is free");
+        let direct = connect(servers.urls(), replicas).await;
+        let behind = connect(vec![proxy.url()], replicas).await;
+        Self {
+            proxy,
+            behind: behind.log(PARTITION).await.expect("the bus is up"),
+            direct: direct.log(PARTITION).await.expect("the bus is up"),
+            _kept: (servers, [behind, direct]),
+        }
+    }
+}
+
 /// A client of these servers that is not the bus.
 pub(crate) async fn client(servers: &NatsCluster) -> Client {
     let parse = |url: String| url.parse::<ServerAddr>().expect("it is an address");
     let addresses: Vec<_> = servers.urls().into_iter().map(parse).collect();
     async_nats::connect(addresses).await.expect("a server is there")
-}
-
-/// Until the server has read all that this client said before, which its `flush` does not promise:
-/// the server reads a connection in order, and so it has when it gives back what was said last.
-pub(crate) async fn heard(client: &Client) {
-    let own = client.new_inbox();
-    let mut back = client.subscribe(own.clone()).await.expect("it may subscribe");
-    client.publish(own, Bytes::new()).await.expect("it may publish");
-    back.next().await.expect("it comes back");
 }
 
 /// Asks the servers' API; `None` of a question without an answer, or with an error for one.

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use crate::server::{Role, tree};
+use crate::server::{Role, tree, variable};
 
 /// Where the shipped configuration is in a container.
 const CONFIG: &str = "/etc/qqrelay.toml";
@@ -80,7 +80,7 @@ fn each_variable_of_the_example_goes_somewhere() -> anyhow::Result<()> {
 fn a_password_of_the_servers_that_is_missing_is_named() -> anyhow::Result<()> {
     let all = variables()?;
     for role in Role::ALL {
-        let name = format!("QQ_{}_PASSWORD", role.user().to_uppercase());
+        let name = variable(role);
         let others: Vec<_> = all.iter().filter(|(other, _)| *other != name).cloned().collect();
         ensure!(others.len() + 1 == all.len(), "deploy/env.example has no {name}");
         let read = read(&others)?;

@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::Path;
 
-use qqrelay_simulator::journal::Entry;
 use qqrelay_simulator::{AppConfig, Config as PlatformConfig, Simulator};
 use qqrelay_tests::process::{Relay, Start};
 use qqrelay_tests::servers::redis::RedisServer;
@@ -80,12 +79,7 @@ impl Deployment {
 
     /// How often the platform has shown this text.
     pub(crate) fn shown(&self, text: &str) -> usize {
-        let journal = self.platform.journal().all();
-        let of_it = |entry: &Entry| {
-            matches!(entry, Entry::Rest { applied: true, sent: Some(sent), .. }
-                if sent.content == text)
-        };
-        journal.iter().filter(|line| of_it(&line.entry)).count()
+        self.platform.journal().shown().iter().filter(|sent| sent.content == text).count()
     }
 }
 

@@ -114,7 +114,7 @@ fn passwords() -> [(String, String); 4] {
     Role::ALL.map(|role| (variable(role), role.password()))
 }
 
-fn variable(role: Role) -> String {
+pub(crate) fn variable(role: Role) -> String {
     format!("QQ_{}_PASSWORD", role.user().to_uppercase())
 }
 

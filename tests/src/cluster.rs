@@ -177,6 +177,21 @@ impl Cluster {
         })
     }
 
+    /// A platform, every process of its relay, and every session live.
+    ///
+    /// # Errors
+    ///
+    /// One of them does not come up.
+    pub async fn up(setup: Setup) -> anyhow::Result<Self> {
+        let mut cluster = Self::new(setup).await?;
+        cluster.start().await?;
+        if cluster.servers.is_some() {
+            cluster.start_worker().await?;
+        }
+        cluster.live().await?;
+        Ok(cluster)
+    }
+
     /// Starts the process that has the sessions; on servers, that is not the one that works.
     ///
     /// # Errors
@@ -341,7 +356,9 @@ impl Cluster {
         let done = within(ANSWER_WITHIN, "no worker has anything to do", async || {
             let mut all = 0.0;
             for worker in self.working() {
-                all += lag(&worker.get("/metrics").await.ok()?)?;
+                // Records that it was given and has not finished, of all its lanes.
+                let lags = worker.series("qqrelay_consumer_lag{").await.ok()?;
+                all += lags.iter().sum::<f64>();
             }
             idle = if all == 0.0 { idle + 1 } else { 0 };
             (idle >= IDLE_LOOKS).then_some(())
@@ -472,13 +489,6 @@ impl Drop for Cluster {
             other => panic!("the run cannot be judged: {other:?}"),
         }
     }
-}
-
-/// Records that the worker was given and has not finished, of all its lanes.
-fn lag(metrics: &str) -> Option<f64> {
-    let of_lane = |line: &str| line.starts_with("qqrelay_consumer_lag{");
-    let value = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
-    metrics.lines().filter(|line| of_lane(line)).map(value).sum()
 }
 
 /// The configuration of a relay whose platform is there.

@@ -59,12 +59,7 @@ pub fn built(package: &str) -> anyhow::Result<PathBuf> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // What cargo says of this test's package is no part of the other's build: a build script that looks
     // at it, such as ring's, would run again and with it all that stands on it.
-    for (name, _) in env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-            cargo.env_remove(&name);
-        }
-    }
+    withhold(&mut cargo, ["CARGO_PKG_", "CARGO_MANIFEST_"]);
     let status = cargo
         .args(["build", "--quiet", "--profile", profile, "--package", package, "--target-dir"])
         .arg(target)
@@ -121,6 +116,18 @@ impl Relay {
     /// It does not answer.
     pub async fn get(&self, path: &str) -> anyhow::Result<String> {
         Ok(ask(self.admin, path).await?.error_for_status()?.text().await?)
+    }
+
+    /// The values of its series that begin like this.
+    ///
+    /// # Errors
+    ///
+    /// It does not say, or says what is no number.
+    pub async fn series(&self, begin: &str) -> anyhow::Result<Vec<f64>> {
+        let metrics = self.get("/metrics").await?;
+        let lines = metrics.lines().filter(|line| line.starts_with(begin));
+        let value = |line: &str| Ok(line.rsplit(' ').next().unwrap_or_default().parse()?);
+        lines.map(value).collect()
     }
 
     /// What its shards are doing, as it says itself.
@@ -183,16 +190,21 @@ pub(crate) fn signal(child: &Child, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Keeps the variables of ours that begin so from a process.
+fn withhold(command: &mut Command, beginnings: [&str; 2]) {
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if beginnings.iter().any(|begin| text.starts_with(begin)) {
+            command.env_remove(&name);
+        }
+    }
+}
+
 fn spawn(start: &Start<'_>) -> anyhow::Result<Child> {
     let Start { role, config, env, output } = start;
     let file = File::create(output).context("the relay's output")?;
     let mut command = Command::new(binary()?);
-    for (name, _) in env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("QQRELAY_") || text.starts_with("OTEL_") {
-            command.env_remove(&name);
-        }
-    }
+    withhold(&mut command, ["QQRELAY_", "OTEL_"]);
     command
         .args([role, "--config"])
         .arg(config)

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::cluster::Servers;
+use crate::servers::nats::heard;
 use crate::wait::PATIENCE;
 
 const SUBJECT: &str = "qq.handler.seam";
@@ -50,11 +51,7 @@ impl Seam {
     pub async fn on(servers: &Servers) -> anyhow::Result<Self> {
         let client = async_nats::connect(servers.nats.urls()).await?;
         let asked = client.subscribe(SUBJECT).await?;
-        // The server reads a connection in order: it knows the subscription once this comes back.
-        let own = client.new_inbox();
-        let mut back = client.subscribe(own.clone()).await?;
-        client.publish(own, Bytes::new()).await?;
-        back.next().await.context("the connection ended")?;
+        heard(&client).await?;
         Ok(Self { client, asked })
     }
 

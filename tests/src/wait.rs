@@ -11,6 +11,21 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a condition is looked at that nobody announces.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// What happens at each turn of [`paced`], and how long a turn is: 2,500 a second.
+const TURN: (usize, Duration) = (25, Duration::from_millis(10));
+
+/// Does something so many times, at a pace that a relay on a busy machine can hold.
+pub async fn paced(count: usize, mut act: impl FnMut(usize)) {
+    let mut turns = interval(TURN.1);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for number in 0..count {
+        if number % TURN.0 == 0 {
+            turns.tick().await;
+        }
+        act(number);
+    }
+}
+
 /// Looks until there is something to see, for [`PATIENCE`] at most.
 ///
 /// # Errors

@@ -1,6 +1,5 @@
 //! An event that the platform pushes twice is one event and one `dup`, and is answered once.
 
-use qqrelay_simulator::journal::Entry;
 use qqrelay_simulator::{Action, Injection};
 use qqrelay_tests::cluster::{Bot, Cluster, Setup};
 use qqrelay_tests::invariants::{Answers, Expected};
@@ -49,9 +48,7 @@ async fn a_killed_relay_answers_an_event_once_that_comes_again() {
         expected: Expected { identifies: Some(1), answers: Answers::Echo, ..Expected::default() },
         ..Setup::default()
     };
-    let mut cluster = Cluster::new(setup).await.expect("a platform");
-    cluster.start().await.expect("a relay");
-    cluster.live().await.expect("a session");
+    let mut cluster = Cluster::up(setup).await.expect("a relay");
     let said =
         cluster.platform.inject(APP, &Injection::c2c("user", "once")).expect("the bot exists");
     eventually("the reply", async || (replies(&cluster) > 0).then_some(())).await.expect("an echo");
@@ -68,7 +65,5 @@ async fn a_killed_relay_answers_an_event_once_that_comes_again() {
 }
 
 fn replies(cluster: &Cluster) -> usize {
-    let journal = cluster.platform.journal().all();
-    let shown = |entry: &Entry| matches!(entry, Entry::Rest { applied: true, sent: Some(_), .. });
-    journal.iter().filter(|line| shown(&line.entry)).count()
+    cluster.platform.journal().shown().len()
 }

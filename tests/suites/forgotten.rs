@@ -7,7 +7,7 @@ use qqrelay_proto::id::{Scene, Scope};
 use qqrelay_proto::outcome::{News, Outcome, ResultRecord};
 use qqrelay_simulator::control::Arming;
 use qqrelay_simulator::faults::{Aim, Armed};
-use qqrelay_simulator::journal::{Entry, Sent};
+use qqrelay_simulator::journal::Sent;
 use qqrelay_simulator::rest::Fault;
 use qqrelay_simulator::{Action, Injection};
 use qqrelay_tests::cluster::{Bot, Cluster, Servers, Setup};
@@ -25,20 +25,12 @@ async fn cluster(handler: &str, answers: Answers) -> Cluster {
         servers: Some(Servers::start(1).await.expect("servers")),
         ..Setup::default()
     };
-    let mut cluster = Cluster::new(setup).await.expect("a platform");
-    cluster.start().await.expect("a gateway");
-    cluster.start_worker().await.expect("a worker");
-    cluster.live().await.expect("a session");
-    cluster
+    Cluster::up(setup).await.expect("a relay")
 }
 
 /// Messages that people see, in order.
 fn shown(cluster: &Cluster) -> Vec<Sent> {
-    let shown = cluster.platform.journal().all().into_iter().filter_map(|line| match line.entry {
-        Entry::Rest { applied: true, sent: Some(sent), .. } => Some(*sent),
-        _ => None,
-    });
-    shown.collect()
+    cluster.platform.journal().shown()
 }
 
 /// Asks for a reply and waits for its outcome.

@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use qqrelay_proto::id::{AppId, Scene, Scope};
 use qqrelay_proto::subject::{Lane, ScopeSubject};
-use qqrelay_simulator::journal::Entry;
 use qqrelay_simulator::{Config as PlatformConfig, Injection};
 use qqrelay_tests::cluster::{Bot, Cluster, Servers, Setup};
 use qqrelay_tests::invariants::Expected;
 use qqrelay_tests::seam::{Asked, Seam};
-use qqrelay_tests::wait::within;
+use qqrelay_tests::wait::{paced, within};
 use serde_json::json;
-use tokio::time::{MissedTickBehavior, interval};
 
 const APP: &str = "102000001";
 
@@ -35,11 +33,7 @@ async fn cluster() -> (Cluster, Seam) {
         expected: Expected { identifies: Some(1), ..Expected::default() },
         servers: Some(servers),
     };
-    let mut cluster = Cluster::new(setup).await.expect("a platform");
-    cluster.start().await.expect("a gateway");
-    cluster.start_worker().await.expect("a worker");
-    cluster.live().await.expect("a session");
-    (cluster, seam)
+    (Cluster::up(setup).await.expect("a relay"), seam)
 }
 
 fn say(cluster: &Cluster, user: &str, text: &str) {
@@ -62,19 +56,15 @@ async fn replace_worker(cluster: &mut Cluster) {
 /// What the platform has shown, place by place and in order.
 fn shown(cluster: &Cluster) -> BTreeMap<String, Vec<String>> {
     let mut shown: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for line in cluster.platform.journal().all() {
-        if let Entry::Rest { applied: true, sent: Some(sent), .. } = line.entry {
-            shown.entry(sent.scope).or_default().push(sent.content);
-        }
+    for sent in cluster.platform.journal().shown() {
+        shown.entry(sent.scope).or_default().push(sent.content);
     }
     shown
 }
 
 /// The sum of the worker's series that begin like this.
 async fn counted(cluster: &Cluster, series: &str) -> Option<f64> {
-    let metrics = cluster.worker().get("/metrics").await.ok()?;
-    let of_it = metrics.lines().filter(|line| line.starts_with(series));
-    of_it.map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    Some(cluster.worker().series(series).await.ok()?.iter().sum())
 }
 
 async fn counts(cluster: &Cluster, series: &str, least: f64) {
@@ -234,16 +224,11 @@ fn notice(group: &str, text: &str) -> Injection {
 
 /// Says so much in these groups, at a pace that the relay can hold.
 async fn fill(cluster: &Cluster, groups: &[String], count: usize) {
-    const TURN: usize = 25;
-    let mut pace = interval(Duration::from_millis(10));
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for number in 0..count {
-        if number % TURN == 0 {
-            pace.tick().await;
-        }
+    paced(count, |number| {
         let event = notice(&groups[number % groups.len()], "on and on");
         cluster.platform.inject(APP, &event).expect("the bot exists");
-    }
+    })
+    .await;
 }
 
 /// One event is open while 60,000 above it are handled; a new worker handles none of them again.

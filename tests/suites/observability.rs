@@ -74,7 +74,6 @@ async fn cluster(env: Vec<(&'static str, String)>) -> Cluster {
 
 /// On servers, gateway and worker are processes of their own.
 async fn cluster_on(servers: Option<Servers>, env: Vec<(&'static str, String)>) -> Cluster {
-    let is_apart = servers.is_some();
     let setup = Setup {
         servers,
         bots: vec![Bot::new(APP, 1)],
@@ -82,13 +81,7 @@ async fn cluster_on(servers: Option<Servers>, env: Vec<(&'static str, String)>) 
         expected: Expected { identifies: Some(1), answers: Answers::Echo, ..Expected::default() },
         ..Setup::default()
     };
-    let mut cluster = Cluster::new(setup).await.expect("a platform");
-    cluster.start().await.expect("a relay");
-    if is_apart {
-        cluster.start_worker().await.expect("a worker");
-    }
-    cluster.live().await.expect("a session");
-    cluster
+    Cluster::up(setup).await.expect("a relay")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,6 @@
 use qqrelay_proto::id::Scene;
 use qqrelay_simulator::control::Arming;
 use qqrelay_simulator::faults::{Aim, Armed};
-use qqrelay_simulator::journal::Entry;
 use qqrelay_simulator::rest::Fault;
 use qqrelay_simulator::{Action, Injection};
 use qqrelay_tests::cluster::{Bot, Cluster, Setup};
@@ -20,10 +19,7 @@ async fn cluster() -> Cluster {
         expected: Expected { identifies: Some(1), answers: Answers::Echo, ..Expected::default() },
         ..Setup::default()
     };
-    let mut cluster = Cluster::new(setup).await.expect("a platform");
-    cluster.start().await.expect("a relay");
-    cluster.live().await.expect("a session");
-    cluster
+    Cluster::up(setup).await.expect("a relay")
 }
 
 fn say(cluster: &Cluster, scene: Scene, place: usize, text: &str) {
@@ -41,11 +37,7 @@ fn say(cluster: &Cluster, scene: Scene, place: usize, text: &str) {
 
 /// The texts that people saw in answer.
 fn answers(cluster: &Cluster) -> Vec<String> {
-    let shown = cluster.platform.journal().all().into_iter().filter_map(|line| match line.entry {
-        Entry::Rest { applied: true, sent: Some(sent), .. } => Some(sent.content),
-        _ => None,
-    });
-    shown.collect()
+    cluster.platform.journal().shown().into_iter().map(|sent| sent.content).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

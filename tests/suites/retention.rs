@@ -1,17 +1,14 @@
 //! What retention may not take from a gateway: rows C27 and C28 of the fault matrix.
 
-use std::time::Duration;
-
 use qqrelay_simulator::journal::Entry;
 use qqrelay_simulator::{Config as PlatformConfig, Injection};
 use qqrelay_tests::cluster::{Bot, Cluster, Servers, Setup};
-use tokio::time::{MissedTickBehavior, interval};
+use qqrelay_tests::wait::paced;
 
 const APP: &str = "102000001";
 
 /// Fills the partition three times at least: an event is more than four kibibytes there.
 const EVENTS: usize = 30_000;
-const TURN: usize = 25;
 
 /// One shard floods a small partition, the other is silent.
 #[tokio::test(flavor = "multi_thread")]
@@ -33,16 +30,12 @@ async fn c27_c28_a_flooding_neighbour_takes_neither_resume_point_nor_marker() {
     let mut cluster = Cluster::new(setup).await.expect("a platform");
     cluster.start().await.expect("a gateway");
     cluster.live().await.expect("both sessions");
-    let mut pace = interval(Duration::from_millis(10));
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let text = "x".repeat(2_000);
-    for number in 0..EVENTS {
-        if number % TURN == 0 {
-            pace.tick().await;
-        }
-        // What is said outside of guilds goes to shard 0.
-        cluster.platform.inject(APP, &Injection::c2c("user", &text)).expect("the bot exists");
-    }
+    // What is said outside of guilds goes to shard 0.
+    let event = Injection::c2c("user", &"x".repeat(2_000));
+    paced(EVENTS, |_| {
+        cluster.platform.inject(APP, &event).expect("the bot exists");
+    })
+    .await;
     cluster.settle().await.expect("everything is stored");
 
     let log = cluster.run().await.expect("the log").log;

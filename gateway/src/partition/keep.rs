@@ -19,12 +19,12 @@ const LOOK_AFTER_AT_LEAST: u64 = 1_024;
 
 /// Where a record lies, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Written {
+pub(super) struct Placed {
     pub(super) number: u64,
     pub(super) at: Instant,
 }
 
-impl Written {
+impl Placed {
     /// Whether it is old, or among the oldest quarter of its partition.
     pub(super) fn is_due(self, now: Instant, extent: Option<Extent>) -> bool {
         let is_near = |extent: Extent| self.number < extent.first + reach(extent) / 4;
@@ -45,7 +45,7 @@ pub(super) fn look_at(extent: Extent) -> u64 {
 /// The newest record of a source, and what it said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Freshness {
-    newest: Option<(Written, ResumePoint)>,
+    newest: Option<(Placed, ResumePoint)>,
 }
 
 impl Freshness {
@@ -54,11 +54,11 @@ impl Freshness {
         let (Tail::Resume(point), Some(stored)) = (tail, newest) else { return Self::default() };
         let age = Duration::from_millis(now_ms.saturating_sub(stored.at_ms));
         let at = now.checked_sub(age).unwrap_or(now);
-        Self { newest: Some((Written { number: stored.number, at }, point.clone())) }
+        Self { newest: Some((Placed { number: stored.number, at }, point.clone())) }
     }
 
     /// A record of the source has become durable. Behind an open gap there is nothing to keep.
-    pub(super) fn written(&mut self, written: Written, point: Option<&ResumePoint>, is_gap: bool) {
+    pub(super) fn written(&mut self, written: Placed, point: Option<&ResumePoint>, is_gap: bool) {
         if is_gap {
             self.newest = None;
         } else if let Some(point) = point {
@@ -109,12 +109,12 @@ mod tests {
     fn a_quiet_source_is_kept_and_a_busy_one_is_not() {
         let at = Instant::now();
         let (mut quiet, mut busy) = (Freshness::default(), Freshness::default());
-        quiet.written(Written { number: 1, at }, Some(&point(7)), false);
-        busy.written(Written { number: 2, at }, Some(&point(7)), false);
+        quiet.written(Placed { number: 1, at }, Some(&point(7)), false);
+        busy.written(Placed { number: 2, at }, Some(&point(7)), false);
         let at = at + KEPT_AFTER;
-        busy.written(Written { number: 3, at }, Some(&point(8)), false);
+        busy.written(Placed { number: 3, at }, Some(&point(8)), false);
         assert_eq!(due([&quiet, &busy].into_iter(), at, None), [0]);
-        quiet.written(Written { number: 4, at }, Some(&point(7)), false);
+        quiet.written(Placed { number: 4, at }, Some(&point(7)), false);
         assert!(due([&quiet, &busy].into_iter(), at, None).is_empty());
     }
 
@@ -122,7 +122,7 @@ mod tests {
     fn a_source_that_retention_comes_near_is_kept_however_young() {
         let at = Instant::now();
         let mut source = Freshness::default();
-        source.written(Written { number: 1_100, at }, Some(&point(7)), false);
+        source.written(Placed { number: 1_100, at }, Some(&point(7)), false);
         assert!(due([&source].into_iter(), at, extent(1_000, 1_400)).is_empty());
         assert_eq!(due([&source].into_iter(), at, extent(1_000, 1_404)), [0]);
         assert_eq!(due([&source].into_iter(), at, extent(1_090, 1_490)), [0]);
@@ -141,8 +141,8 @@ mod tests {
     #[test]
     fn behind_a_gap_nothing_is_kept() {
         let (mut source, at) = (Freshness::default(), Instant::now());
-        source.written(Written { number: 1, at }, Some(&point(7)), false);
-        source.written(Written { number: 2, at }, Some(&point(7)), true);
+        source.written(Placed { number: 1, at }, Some(&point(7)), false);
+        source.written(Placed { number: 2, at }, Some(&point(7)), true);
         assert!(due([&source].into_iter(), at + KEPT_AFTER, extent(9, 10)).is_empty());
     }
 }

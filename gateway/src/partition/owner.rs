@@ -74,7 +74,7 @@ pub(crate) struct Owner {
     /// The number at which sources are looked over, however little time has passed.
     look_at: u64,
     /// The newest marker.
-    marked: keep::Written,
+    marked: keep::Placed,
     metrics: PartitionMetrics,
 }
 
@@ -142,7 +142,7 @@ impl Owner {
             keep,
             newest: 0,
             look_at: 0,
-            marked: keep::Written { number: 0, at: Instant::now() },
+            marked: keep::Placed { number: 0, at: Instant::now() },
             metrics,
         }
     }
@@ -160,7 +160,7 @@ impl Owner {
                 return Ended::Drained;
             }
             self.release_held().await;
-            let ready = self.chain.has_room() && self.rebuild.is_none() && self.held.is_none();
+            let ready = self.takes_more();
             alarm.set(self.chain.deadline());
             tokio::select! {
                 biased;
@@ -347,13 +347,17 @@ impl Owner {
         }
     }
 
+    /// Whether a record that comes now could be appended.
+    fn takes_more(&self) -> bool {
+        self.chain.has_room() && self.rebuild.is_none() && self.held.is_none()
+    }
+
     /// Appends a record, and those that are there already.
     async fn hand_all(&mut self, first: Handed) {
         let mut next = Some(first);
         while let Some(handed) = next {
             self.hand(handed).await;
-            let ready = self.chain.has_room() && self.rebuild.is_none() && self.held.is_none();
-            next = if ready { self.outlet.records.try_recv().ok() } else { None };
+            next = if self.takes_more() { self.outlet.records.try_recv().ok() } else { None };
         }
     }
 
@@ -405,10 +409,10 @@ impl Owner {
 
     fn durable(&mut self, tag: Tag, number: u64) {
         let now = Instant::now();
-        let written = keep::Written { number, at: now };
+        let placed = keep::Placed { number, at: now };
         self.newest = number;
         if tag.source.is_none() {
-            self.marked = written;
+            self.marked = placed;
         }
         let Some(index) = tag.source.filter(|_| tag.epoch == self.epoch) else { return };
         let source = &mut self.sources[index];
@@ -417,7 +421,7 @@ impl Owner {
             Written::Event(key) => source.memory.settle(key, number),
             Written::Frame | Written::Gap | Written::Upkeep => {}
         }
-        source.freshness.written(written, point.as_ref(), matches!(tag.about, Written::Gap));
+        source.freshness.written(placed, point.as_ref(), matches!(tag.about, Written::Gap));
         if let Written::Event(_) | Written::Frame = tag.about {
             self.metrics.stored(now.saturating_duration_since(tag.received));
         }
@@ -506,7 +510,7 @@ impl Owner {
     async fn mark(&mut self, records: Vec<Record>) -> Result<u64, Refused> {
         let marked = within(self.answer_within, self.log.mark(records)).await;
         if let Ok(number) = marked {
-            (self.marked, self.newest) = (keep::Written { number, at: Instant::now() }, number);
+            (self.marked, self.newest) = (keep::Placed { number, at: Instant::now() }, number);
         }
         marked.map_err(|refusal| {
             warn!(partition = %self.partition, %refusal, "the partition could not be marked");

@@ -16,15 +16,14 @@ use qqrelay_proto::shard::{Blocked, Loss, Plan, Reached, Shard};
 use qqrelay_proto::subject::SourceSubject;
 use qqrelay_proto::time::UnixMs;
 use qqrelay_runtime::random::share;
-use rustls::ClientConfig;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, debug, warn};
 
 use super::opened::Opened;
 use super::relay::Scribe;
-use super::socket::Socket;
+use super::socket::{Socket, Way};
 use crate::metrics::ShardMetrics;
 use crate::partition::{
     About, Ask, Attached, Durable, Epoch, Handed, Inbox, Known, SourceIndex, Standing,
@@ -52,9 +51,7 @@ pub(crate) struct Driver {
     pub(super) settings: DriverSettings,
     pub(super) bot: Arc<Bot>,
     pub(super) inbox: Inbox,
-    tls: Arc<ClientConfig>,
-    /// Turns to open a socket, shared by all shards.
-    opening: Arc<Semaphore>,
+    way: Way,
     pub(super) scribe: Scribe,
     pub(super) metrics: ShardMetrics,
     pub(super) status: status::Entry,
@@ -100,7 +97,7 @@ impl Driver {
         settings: DriverSettings,
         bot: Arc<Bot>,
         inbox: Inbox,
-        (tls, opening): (Arc<ClientConfig>, Arc<Semaphore>),
+        way: Way,
         metrics: ShardMetrics,
         status: status::Entry,
         stop: CancellationToken,
@@ -110,7 +107,7 @@ impl Driver {
             source: settings.source.clone(),
             record_limit: settings.record_limit,
         };
-        Self { settings, bot, inbox, tls, opening, scribe, metrics, status, stop }
+        Self { settings, bot, inbox, way, scribe, metrics, status, stop }
     }
 
     /// Drives the shard until the process stops.
@@ -145,9 +142,6 @@ impl Driver {
 
     async fn live(&self, life: &mut Life) -> Break {
         loop {
-            if let Err(reason) = life.catch_up() {
-                return reason;
-            }
             let step = match life.shard.plan() {
                 Plan::Record(loss) => {
                     self.record_gap(life, loss);
@@ -256,11 +250,7 @@ impl Driver {
         }
         let token = self.bot.token(renew_token).await?;
         let url = self.bot.gateway_url().await?;
-        let _turn = self.opening.acquire().await?;
-        // On the heap, and one of a bounded number: it is ten times what a session is afterwards.
-        let connecting =
-            Box::pin(Socket::connect(&url, self.tls.clone(), self.settings.connect_timeout));
-        Ok((connecting.await?, token))
+        Ok((self.way.open(&url, self.settings.connect_timeout).await?, token))
     }
 
     fn left(&self, life: &mut Life, left: Left) {

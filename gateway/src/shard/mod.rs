@@ -7,3 +7,4 @@ mod socket;
 mod trace;
 
 pub(crate) use self::driver::{Driver, DriverSettings};
+pub(crate) use self::socket::Way;

@@ -1,5 +1,6 @@
 //! One WebSocket to the platform, with every wait and size bounded.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,11 +8,12 @@ use futures_util::{SinkExt, StreamExt};
 use qqrelay_proto::close::CloseCode;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WireCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
 };
@@ -30,6 +32,35 @@ const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
 /// The whole of saying goodbye.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Sockets that are opened at once. A handshake takes ten times the memory of the session that it
+/// opens, and a platform that comes back is not asked by everybody in the same moment.
+const OPENING: usize = 256;
+
+/// How all shards of a process come to the platform.
+#[derive(Clone)]
+pub(crate) struct Way {
+    tls: Arc<ClientConfig>,
+    /// Turns to open a socket.
+    opening: Arc<Semaphore>,
+}
+
+impl Way {
+    pub(crate) fn new(tls: Arc<ClientConfig>) -> Self {
+        Self { tls, opening: Arc::new(Semaphore::new(OPENING)) }
+    }
+
+    /// Waits for a turn, then connects within `limit`.
+    pub(super) async fn open(
+        &self,
+        url: &str,
+        limit: Duration,
+    ) -> Result<Socket, Box<dyn Error + Send + Sync>> {
+        let _turn = self.opening.acquire().await?;
+        // On the heap: whoever waits here for a turn must not have room for a handshake all the while.
+        Ok(Box::pin(Socket::connect(url, self.tls.clone(), limit)).await?)
+    }
+}
 
 /// An open socket.
 pub(super) struct Socket {
@@ -52,13 +83,13 @@ pub(super) enum Received {
 
 /// Why no socket was opened.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
+enum ConnectError {
     /// Time was up.
     #[error("no connection within {0:?}")]
     Late(Duration),
     /// It was refused or broke.
     #[error("no connection to the gateway")]
-    Failed(#[source] Box<Error>),
+    Failed(#[source] Box<tungstenite::Error>),
 }
 
 /// The peer did not take what we sent.
@@ -68,7 +99,7 @@ pub(super) struct WriteError;
 
 impl Socket {
     /// Connects, TLS and upgrade included, within `limit`.
-    pub(super) async fn connect(
+    async fn connect(
         url: &str,
         tls: Arc<ClientConfig>,
         limit: Duration,
@@ -96,7 +127,9 @@ impl Socket {
                 Received::Closed(frame.map(|frame| CloseCode(frame.code.into())))
             }
             Some(Ok(_)) => Received::Noise,
-            Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => Received::TooLarge,
+            Some(Err(tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. }))) => {
+                Received::TooLarge
+            }
             Some(Err(_)) | None => Received::Closed(None),
         }
     }

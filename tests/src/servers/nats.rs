@@ -7,6 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use async_nats::Client;
+use bytes::Bytes;
+use futures_util::StreamExt;
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -53,6 +56,21 @@ impl Setup {
             jetstream: String::new(),
         }
     }
+}
+
+/// Waits until the server has read all that this client said before, which its `flush` does not
+/// promise: the server reads a connection in order, and so it has when it gives back what was said
+/// last.
+///
+/// # Errors
+///
+/// The connection ended.
+pub async fn heard(client: &Client) -> anyhow::Result<()> {
+    let own = client.new_inbox();
+    let mut back = client.subscribe(own.clone()).await?;
+    client.publish(own, Bytes::new()).await?;
+    back.next().await.context("the connection ended")?;
+    Ok(())
 }
 
 impl NatsServer {

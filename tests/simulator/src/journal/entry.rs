@@ -112,6 +112,15 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// The message that people see by this, if it is one.
+    #[must_use]
+    pub fn shown(&self) -> Option<&Sent> {
+        match self {
+            Self::Rest { applied: true, sent: Some(sent), .. } => Some(sent),
+            _ => None,
+        }
+    }
+
     /// The kind, as it is written in JSON.
     #[must_use]
     pub const fn label(&self) -> &'static str {

@@ -114,6 +114,13 @@ impl Journal {
         lock(&self.book).lines.iter().cloned().collect()
     }
 
+    /// The messages that people see, in order, of what is left in memory.
+    #[must_use]
+    pub fn shown(&self) -> Vec<Sent> {
+        let book = lock(&self.book);
+        book.lines.iter().filter_map(|line| line.entry.shown().cloned()).collect()
+    }
+
     /// How many entries were recorded so far, dropped ones included.
     #[must_use]
     pub fn recorded(&self) -> u64 {

@@ -87,7 +87,6 @@ async fn raw_relay(sessions: u16, rate: u64) -> anyhow::Result<Load> {
     let task = Task {
         platform: platform.base_url(),
         nats: servers.nats.urls().swap_remove(0),
-        app: APP.to_owned(),
         secret: Bot::new(APP, sessions).secret(),
         sessions,
         partitions: bus.layout().partitions,

@@ -15,7 +15,7 @@ use qqrelay_proto::id::{AppId, ShardId};
 use qqrelay_proto::intent::Intents;
 use qqrelay_proto::subject::Partition;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::sync::Semaphore;
@@ -24,6 +24,8 @@ use tokio::time::{Instant, interval_at};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use crate::scene::{APP, http, token};
 
 const BUFFER: usize = 4 * 1024;
 const WINDOW: usize = 256;
@@ -34,7 +36,6 @@ const BEAT: Duration = Duration::from_secs(20);
 pub(crate) struct Task {
     pub(crate) platform: String,
     pub(crate) nats: String,
-    pub(crate) app: String,
     pub(crate) secret: String,
     pub(crate) sessions: u16,
     pub(crate) partitions: u8,
@@ -69,7 +70,7 @@ pub(crate) fn run(task: Task) -> anyhow::Result<()> {
 async fn relay(task: Task) -> anyhow::Result<()> {
     let options = ConnectOptions::new().client_capacity(WINDOW * usize::from(task.partitions) * 2);
     let client = options.connect(&task.nats).await?;
-    let token = token(&task).await?;
+    let token = token(&http()?, &task.platform, &task.secret).await?;
     let mut running = JoinSet::new();
     let mut chains = Vec::new();
     for index in 0..task.partitions {
@@ -87,7 +88,7 @@ async fn relay(task: Task) -> anyhow::Result<()> {
             Ok(())
         });
     }
-    let app = AppId::from(task.app.as_str());
+    let app = AppId::from(APP);
     for shard in ShardId::all(task.sessions) {
         let partition = Partition::of_shard(&app, shard, task.partitions);
         let Partition::Chain(index) = partition else { unreachable!("shards are on chains") };
@@ -96,18 +97,6 @@ async fn relay(task: Task) -> anyhow::Result<()> {
         running.spawn_local(session.run(chain, client.clone()));
     }
     running.join_next().await.context("nothing to do")?.context("a task ended")?
-}
-
-async fn token(task: &Task) -> anyhow::Result<String> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder().no_proxy().build()?;
-    let asked = json!({"appId": task.app, "clientSecret": task.secret}).to_string();
-    let asked = http
-        .post(format!("{}/app/getAppAccessToken", task.platform))
-        .header("content-type", "application/json")
-        .body(asked);
-    let answer: Value = serde_json::from_str(&asked.send().await?.text().await?)?;
-    Ok(answer["access_token"].as_str().context("no token")?.to_owned())
 }
 
 struct Session {
@@ -121,7 +110,7 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 impl Session {
     async fn run(self, chain: Rc<Chain>, client: Client) -> anyhow::Result<()> {
         let mut socket = self.connect().await?;
-        let subject = format!("{}{}.raw", chain.prefix, self.task.app);
+        let subject = format!("{}{APP}.raw", chain.prefix);
         let mut beats = interval_at(Instant::now() + BEAT, BEAT);
         let mut seq = 0;
         loop {

@@ -10,6 +10,7 @@ use qqrelay_simulator::{AppConfig, Config, Simulator};
 use qqrelay_tests::cluster::{self, Bot, Servers};
 use qqrelay_tests::process::{Relay, Start};
 use qqrelay_tests::wait::within;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub(crate) const APP: &str = "102000001";
@@ -24,6 +25,26 @@ pub(crate) async fn platform(sessions: u16, platform: Config) -> anyhow::Result<
     platform.gateway.max_concurrency = u32::from(sessions);
     platform.gateway.identifies_a_day = u32::from(sessions) * 10;
     Ok(Simulator::start(platform).await?)
+}
+
+/// A client of the platform's, for what is no part of the relay.
+pub(crate) fn http() -> anyhow::Result<reqwest::Client> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(reqwest::Client::builder().no_proxy().build()?)
+}
+
+/// An access token of the bot's.
+pub(crate) async fn token(
+    http: &reqwest::Client,
+    platform: &str,
+    secret: &str,
+) -> anyhow::Result<String> {
+    let asked = http
+        .post(format!("{platform}/app/getAppAccessToken"))
+        .header("content-type", "application/json")
+        .body(json!({"appId": APP, "clientSecret": secret}).to_string());
+    let answer: Value = serde_json::from_str(&asked.send().await?.text().await?)?;
+    Ok(answer["access_token"].as_str().context("no token")?.to_owned())
 }
 
 /// A process of the relay, with a folder of its own.
@@ -70,8 +91,7 @@ impl Measured {
 
     /// A series of the process's without labels.
     pub(crate) async fn count(&self, series: &str) -> anyhow::Result<f64> {
-        let metrics = self.relay.get("/metrics").await?;
-        let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        Ok(value.with_context(|| format!("no {series}"))?.parse()?)
+        let values = self.relay.series(&format!("{series} ")).await?;
+        values.first().copied().with_context(|| format!("no {series}"))
     }
 }

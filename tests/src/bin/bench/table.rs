@@ -47,12 +47,12 @@ impl fmt::Display for Table {
         }
         write!(f, "\n| {:-<width$} |", "")?;
         for (column, _) in self.columns {
-            write!(f, " {:->1$}: |", "", column.len().saturating_sub(1))?;
+            write!(f, " {:->1$}: |", "", column.chars().count().saturating_sub(1))?;
         }
         for (name, figures) in &self.rows {
             write!(f, "\n| {name:<width$} |")?;
             for (figure, (column, digits)) in figures.iter().zip(self.columns) {
-                write!(f, " {figure:>0$.1$} |", column.len(), digits)?;
+                write!(f, " {figure:>0$.1$} |", column.chars().count(), digits)?;
             }
         }
         writeln!(f)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use async_nats::{HeaderMap, jetstream};
 use qqrelay_proto::command::{Command, Content, Reply, ReplyTo};
 use qqrelay_proto::id::{AppId, Scene, Scope};
@@ -17,10 +17,10 @@ use qqrelay_tests::cluster::{Bot, Servers};
 use qqrelay_tests::meter::Meter;
 use qqrelay_tests::wait::within;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::runtime::Builder;
 
-use crate::scene::{APP, Measured, platform};
+use crate::scene::{self, APP, Measured, platform, token};
 use crate::table::{Table, median};
 
 const COMMANDS: usize = 20_000;
@@ -132,15 +132,8 @@ pub(crate) fn http(target: Target) -> anyhow::Result<()> {
 }
 
 async fn send_all(target: Target) -> anyhow::Result<()> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder().no_proxy().build()?;
-    let asked = json!({"appId": APP, "clientSecret": target.secret}).to_string();
-    let asked = http
-        .post(format!("{}/app/getAppAccessToken", target.platform))
-        .header("content-type", "application/json")
-        .body(asked);
-    let answer: Value = serde_json::from_str(&asked.send().await?.text().await?)?;
-    let token = answer["access_token"].as_str().context("no token")?;
+    let http = scene::http()?;
+    let token = token(&http, &target.platform, &target.secret).await?;
     let (platform, token): (Arc<str>, Arc<str>) =
         (target.platform.as_str().into(), format!("QQBot {token}").as_str().into());
     let meter = Meter::of(std::process::id());
