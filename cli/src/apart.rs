@@ -35,8 +35,8 @@ pub(crate) async fn presence(base: &Base) -> Result<Arc<dyn Presence>, Failure> 
         loop {
             tokio::select! {
                 state = states.next() => match state {
-                    Some(ShardState { app, source, live, .. }) => {
-                        heard.take(app, source, live, Instant::now());
+                    Some(ShardState { app, source, gateway, live, .. }) => {
+                        heard.take(app, (source, gateway), live, Instant::now());
                     }
                     None => return,
                 },

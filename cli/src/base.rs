@@ -74,6 +74,8 @@ impl Base {
             config: self.config.clone(),
             bus: self.stores.bus.clone(),
             state: self.stores.state.clone(),
+            // Without a state that all of them reach there are no others.
+            peers: self.stores.nats.clone().filter(|_| self.config.redis.is_some()),
             pool: self.pool.clone(),
             owner: self.owner.clone(),
             started: self.started.clone(),

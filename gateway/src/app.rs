@@ -13,20 +13,23 @@ use std::time::Duration;
 use qqrelay_proto::id::OwnerId;
 use qqrelay_proto::subject::Partition;
 use qqrelay_runtime::bus::Bus;
+use qqrelay_runtime::bus::nats::NatsBus;
 use qqrelay_runtime::config::Config;
 use qqrelay_runtime::rest::Pool;
 use qqrelay_runtime::state::State;
 use rustls::ClientConfig;
 use rustls_platform_verifier::ConfigVerifierExt;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::copies;
-use crate::fleet::{self, Posts, RECRUITS};
+use crate::fleet::{self, Rosters};
 use crate::metrics::Metrics;
+use crate::ownership::{Charge, Shared, Steward};
 use crate::platform::Bot;
 use crate::shard::Way;
 use crate::status::Board;
@@ -41,6 +44,8 @@ pub struct Parts {
     pub bus: Arc<dyn Bus>,
     /// What the cluster agrees on.
     pub state: Arc<dyn State>,
+    /// Where other gateways are met, if any are to share the partitions.
+    pub peers: Option<NatsBus>,
     /// Calls of the platform.
     pub pool: Pool,
     /// This process, unique for each start.
@@ -92,21 +97,21 @@ impl Gateway {
         Ok(Self { parts, tls: Arc::new(tls) })
     }
 
-    /// Holds every enabled bot's sessions until `stop`, then drains within the configured grace.
+    /// Holds the sessions of every enabled bot, or this process's share of them, until `stop`; then
+    /// hands them over or drains, within the configured grace.
     ///
     /// # Errors
     ///
     /// The system gives no threads.
     pub async fn run(self, stop: CancellationToken) -> Result<Drained, StartError> {
-        let (posts, partitions) = self.partitions();
+        let Places { rosters, charges, posts } = self.places();
         let Self { parts, tls } = self;
         let grace = parts.config.gateway.drain_grace;
         let cores = available_parallelism().map_or(1, NonZero::get);
-        let threads =
-            fleet::threads(parts.config.gateway.threads.number(), cores, partitions.len());
-        let supplies = Supplies { parts: parts.clone(), way: Way::new(tls), stop: stop.clone() };
+        let threads = fleet::threads(parts.config.gateway.threads.number(), cores, posts.len());
+        let supplies = Supplies { parts: parts.clone(), way: Way::new(tls) };
         let mut running = JoinSet::new();
-        for (number, hand) in fleet::deal(partitions, threads).into_iter().enumerate() {
+        for (number, hand) in fleet::deal(posts, threads).into_iter().enumerate() {
             let done = thread::start(number, hand, supplies.clone()).map_err(StartError::Thread)?;
             running.spawn(done);
         }
@@ -114,37 +119,65 @@ impl Gateway {
         for config in parts.config.bots.iter().filter(|bot| bot.enabled) {
             let app = config.app_id.clone();
             let bot = Bot::new(app, parts.pool.clone(), parts.state.clone(), Handle::current());
-            let (posts, board) = (posts.clone(), parts.board.clone());
-            enlisting.spawn(fleet::enlist(config.clone(), Arc::new(bot), posts, board));
+            let (rosters, board) = (rosters.clone(), parts.board.clone());
+            enlisting.spawn(fleet::enlist(config.clone(), Arc::new(bot), rosters, board));
         }
-        drop(posts);
         let copying = tokio::spawn(copies::keep(
             parts.board.clone(),
             parts.state.clone(),
             parts.owner.clone(),
         ));
+        let steward = Steward::new(charges, parts.shared(), parts.metrics.clone());
+        let steward = tokio::spawn(steward.run(stop.clone()));
         stop.cancelled().await;
         copying.abort();
         enlisting.shutdown().await;
-        Ok(drain(running, grace).await)
+        Ok(drain(steward, running, grace).await)
     }
 
-    fn partitions(&self) -> (Posts, Vec<Post>) {
-        let (mut ways, mut posts) = (BTreeMap::new(), Vec::new());
+    fn places(&self) -> Places {
+        let mut places = Places::default();
+        let mut rosters = BTreeMap::new();
         for partition in (0..self.parts.bus.layout().partitions).map(Partition::Chain) {
-            let (way, recruits) = mpsc::channel(RECRUITS);
-            ways.insert(partition, way);
-            posts.push(Post { partition, recruits });
+            let (charge, orders) = mpsc::channel(1);
+            let (recruit, roster) = watch::channel(Vec::new());
+            rosters.insert(partition, recruit);
+            places.charges.insert(partition, charge);
+            places.posts.push(Post { partition, charges: orders, roster });
         }
-        (Posts(Arc::new(ways)), posts)
+        places.rosters = Arc::new(rosters);
+        places
     }
 }
 
+impl Parts {
+    /// What is needed to share partitions; without it everything is this process's.
+    fn shared(&self) -> Option<Shared> {
+        let bus = self.peers.clone()?;
+        let times = self.config.lease.times();
+        Some(Shared { bus, state: self.state.clone(), owner: self.owner.clone(), times })
+    }
+}
+
+/// The ends of all partitions: who belongs there, orders, and where both arrive.
+#[derive(Default)]
+struct Places {
+    rosters: Rosters,
+    charges: BTreeMap<Partition, mpsc::Sender<Charge>>,
+    posts: Vec<Post>,
+}
+
 async fn drain(
+    steward: JoinHandle<()>,
     mut running: JoinSet<Result<(), oneshot::error::RecvError>>,
     grace: Duration,
 ) -> Drained {
-    let all = async { while running.join_next().await.is_some() {} };
+    let all = async {
+        if let Err(panic) = steward.await {
+            error!(%panic, "the partitions' steward failed");
+        }
+        while running.join_next().await.is_some() {}
+    };
     match timeout(grace, all).await {
         Ok(()) => Drained::Clean,
         Err(_) => Drained::Abandoned(running.len()),

@@ -1,6 +1,6 @@
 //! Which shards there are, and in which partition each lives.
 //!
-//! A bot's shards are sent to their partitions as soon as their number is known. A bot whose number
+//! A bot's shards are put on their partitions' rosters as soon as their number is known. A bot whose number
 //! nobody can tell is asked about again and again; no other bot waits for it.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use qqrelay_proto::id::ShardId;
 use qqrelay_proto::subject::Partition;
 use qqrelay_runtime::config::Bot as BotConfig;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -21,34 +21,32 @@ use crate::status::Board;
 /// Wait before the number of a bot's shards is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
-/// Shards on their way to a partition; whoever finds no room waits.
-pub(crate) const RECRUITS: usize = 64;
-
-/// A shard for a partition.
+/// A shard of a partition.
+#[derive(Clone)]
 pub(crate) struct Recruit {
     pub(crate) config: BotConfig,
     pub(crate) bot: Arc<Bot>,
     pub(crate) shard: ShardId,
 }
 
-/// The ways to all partitions.
-#[derive(Clone)]
-pub(crate) struct Posts(pub(crate) Arc<BTreeMap<Partition, mpsc::Sender<Recruit>>>);
+/// A partition's shards, as they become known; whoever holds it runs them all.
+pub(crate) type Roster = watch::Sender<Vec<Recruit>>;
 
-/// Finds out how many shards a bot has, and sends each to its partition.
-pub(crate) async fn enlist(config: BotConfig, bot: Arc<Bot>, posts: Posts, board: Board) {
+/// The rosters of all partitions.
+pub(crate) type Rosters = Arc<BTreeMap<Partition, Roster>>;
+
+/// Finds out how many shards a bot has, and puts each on its partition's roster.
+pub(crate) async fn enlist(config: BotConfig, bot: Arc<Bot>, rosters: Rosters, board: Board) {
     let count = match config.shards.number() {
         Some(count) => count.get(),
         None => recommended(&config, &bot, &board).await,
     };
     info!(app = %config.app_id, shards = count, "bot enlisted");
-    let partitions = u8::try_from(posts.0.len()).unwrap_or(Partition::MAX);
+    let partitions = u8::try_from(rosters.len()).unwrap_or(Partition::MAX);
     for shard in ShardId::all(count) {
         let partition = Partition::of_shard(&config.app_id, shard, partitions);
         let recruit = Recruit { config: config.clone(), bot: bot.clone(), shard };
-        if posts.0[&partition].send(recruit).await.is_err() {
-            return; // the partition is gone: the process stops, or another has it
-        }
+        rosters[&partition].send_modify(|roster| roster.push(recruit));
     }
 }
 

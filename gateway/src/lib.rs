@@ -7,6 +7,7 @@ mod copies;
 mod fleet;
 mod gauges;
 pub mod metrics;
+mod ownership;
 mod partition;
 mod platform;
 mod shard;

@@ -43,6 +43,53 @@ pub struct Metrics {
     heartbeat_rtt: Histogram,
     takeovers: IntCounterVec,
     partitions_lost: IntCounter,
+    partitions_held: IntGauge,
+    gateways: IntGauge,
+    leases_taken: IntCounterVec,
+    handovers: IntCounterVec,
+}
+
+/// From whom a partition's lease was had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeaseFrom {
+    /// It was free.
+    Nobody,
+    /// Its holder gave it.
+    Given,
+    /// Its holder was silent, or did not renew it.
+    Dead,
+}
+
+impl LeaseFrom {
+    const ALL: [Self; 3] = [Self::Nobody, Self::Given, Self::Dead];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Nobody => "free",
+            Self::Given => "given",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// What another gateway that asked for a partition was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Move {
+    /// It was handed over.
+    Given,
+    /// Not now: it is not surplus, or another is on its way.
+    Refused,
+}
+
+impl Move {
+    const ALL: [Self; 2] = [Self::Given, Self::Refused];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Given => "given",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 /// How an IDENTIFY or RESUME went.
@@ -133,6 +180,18 @@ impl Metrics {
             )?,
             takeovers: counters("takeovers_total", "Partitions taken, by cause.", "cause")?,
             partitions_lost: counter("partitions_lost_total", "Partitions given up to others.")?,
+            partitions_held: gauge("partitions_held", "Partitions that this process holds.")?,
+            gateways: gauge("gateways", "Gateways that this one hears, itself included.")?,
+            leases_taken: counters(
+                "partition_leases_total",
+                "Leases of partitions taken, by whom they were had from.",
+                "from",
+            )?,
+            handovers: counters(
+                "handovers_total",
+                "Partitions that other gateways asked this one for, by the answer.",
+                "answer",
+            )?,
         };
         metrics.start_at_zero();
         metrics.expose(registry)?;
@@ -156,6 +215,12 @@ impl Metrics {
         for memory in [Memory::Kept, Memory::Forgotten, Memory::LogLost] {
             self.takeovers.with_label_values(&[cause(memory)]);
         }
+        for from in LeaseFrom::ALL {
+            self.leases_taken.with_label_values(&[from.label()]);
+        }
+        for answer in Move::ALL {
+            self.handovers.with_label_values(&[answer.label()]);
+        }
     }
 
     fn expose(&self, registry: &Registry) -> prometheus::Result<()> {
@@ -170,6 +235,8 @@ impl Metrics {
             &self.closes,
             &self.gaps,
             &self.takeovers,
+            &self.leases_taken,
+            &self.handovers,
         ] {
             registry.register(Box::new(counters.clone()))?;
         }
@@ -179,8 +246,30 @@ impl Metrics {
         for histogram in [&self.event_lag, &self.publish_ack, &self.heartbeat_rtt] {
             registry.register(Box::new(histogram.clone()))?;
         }
-        registry.register(Box::new(self.publish_inflight.clone()))?;
-        registry.register(Box::new(self.paused.clone()))
+        for gauge in [&self.paused, &self.partitions_held, &self.gateways] {
+            registry.register(Box::new(gauge.clone()))?;
+        }
+        registry.register(Box::new(self.publish_inflight.clone()))
+    }
+
+    /// So many partitions are held.
+    pub(crate) fn holds(&self, partitions: usize) {
+        self.partitions_held.set(i64::try_from(partitions).unwrap_or(i64::MAX));
+    }
+
+    /// So many gateways are heard.
+    pub(crate) fn gateways(&self, heard: usize) {
+        self.gateways.set(i64::try_from(heard).unwrap_or(i64::MAX));
+    }
+
+    /// A partition's lease was taken.
+    pub(crate) fn leased(&self, from: LeaseFrom) {
+        self.leases_taken.with_label_values(&[from.label()]).inc();
+    }
+
+    /// Another gateway asked for a partition.
+    pub(crate) fn moved(&self, answer: Move) {
+        self.handovers.with_label_values(&[answer.label()]).inc();
     }
 
     /// The series of one partition's owner.

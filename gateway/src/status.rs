@@ -54,7 +54,6 @@ pub struct ShardStatus {
     /// Which slice of its events.
     pub shard: ShardId,
     /// Where its records go.
-    #[serde(serialize_with = "as_text")]
     pub partition: Partition,
     /// What it is doing.
     pub phase: Phase,
@@ -77,10 +76,6 @@ pub struct ShardStatus {
     pub resumes: u64,
     /// IDENTIFYs that came to life since the process started.
     pub identifies: u64,
-}
-
-fn as_text<S: serde::Serializer>(value: &Partition, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(value)
 }
 
 /// One shard's line. Its owner tells what is durable; that is read when somebody looks.

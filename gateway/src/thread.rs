@@ -3,22 +3,26 @@
 //! The log is opened here and nowhere else: a connection belongs to the runtime that opened it, and
 //! each thread shall have its own.
 
+use std::future::pending;
 use std::io;
+use std::pin::pin;
 use std::thread;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use qqrelay_proto::session::Patience;
 use qqrelay_proto::subject::{Partition, Source, SourceSubject};
 use qqrelay_runtime::bus::Log;
 use tokio::runtime::Builder;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::app::Parts;
 use crate::fleet::Recruit;
+use crate::ownership::Charge;
 use crate::partition::{Ended, Inbox, Owner, OwnerSettings, inbox};
 use crate::shard::{Driver, DriverSettings, Way};
 use crate::trouble::InFull;
@@ -26,11 +30,13 @@ use crate::trouble::InFull;
 /// Wait before the log is asked again for something that it could not do.
 const LOG_RETRY: Duration = Duration::from_secs(1);
 
-/// A partition to be run.
+/// A partition that may be held here.
 pub(crate) struct Post {
     pub(crate) partition: Partition,
+    /// Orders to hold it, one after the other; the thread ends with whoever gives them.
+    pub(crate) charges: mpsc::Receiver<Charge>,
     /// Its shards, as they become known.
-    pub(crate) recruits: mpsc::Receiver<Recruit>,
+    pub(crate) roster: watch::Receiver<Vec<Recruit>>,
 }
 
 /// What every partition's shards are made with.
@@ -38,7 +44,6 @@ pub(crate) struct Post {
 pub(crate) struct Supplies {
     pub(crate) parts: Parts,
     pub(crate) way: Way,
-    pub(crate) stop: CancellationToken,
 }
 
 /// Starts a thread that runs these partitions; the receiver hears once all of them are done.
@@ -72,25 +77,42 @@ async fn run_all(posts: Vec<Post>, supplies: Supplies) {
     }
 }
 
-/// Runs a partition until its shards have drained, or until it is another's.
-async fn run(post: Post, supplies: Supplies) {
-    let Post { partition, mut recruits } = post;
+/// Holds a partition whenever that is ordered.
+async fn run(mut post: Post, supplies: Supplies) {
+    let Post { partition, charges, roster } = &mut post;
+    while let Some(Charge { leave, ended }) = charges.recv().await {
+        let holding = hold(*partition, roster.clone(), supplies.clone(), leave);
+        match spawn_local(holding.in_current_span()).await {
+            Ok(how) => {
+                let _ = ended.send(how); // nobody waits any more once the process ends
+            }
+            Err(panic) => error!(%panic, "a partition's task failed"),
+        }
+    }
+}
+
+/// Holds a partition until it is to be left and everything is durable, or until it is another's.
+async fn hold(
+    partition: Partition,
+    roster: watch::Receiver<Vec<Recruit>>,
+    supplies: Supplies,
+    leave: CancellationToken,
+) -> Ended {
     let opening = open(partition, &supplies.parts);
-    let Some(log) = supplies.stop.run_until_cancelled(opening).await else { return };
+    let Some(log) = leave.run_until_cancelled(opening).await else { return Ended::Drained };
     let (inbox, outlet) = inbox();
     let metrics = supplies.parts.metrics.partition(partition);
     let owner = Owner::new(owner_settings(partition, &supplies.parts), log, outlet, metrics);
     let mut shards = JoinSet::new();
-    let recruiting = async {
-        while let Some(recruit) = recruits.recv().await {
-            let span = info_span!("shard", app = %recruit.config.app_id, shard = %recruit.shard);
-            let driver = driver(partition, recruit, &supplies, inbox.clone());
-            shards.spawn_local(driver.run().instrument(span));
+    let ended = {
+        let hiring = until(&leave, hire(partition, roster, &supplies, &leave, inbox, &mut shards));
+        let (owning, hiring) = (pin!(owner.run()), pin!(hiring));
+        match select(owning, hiring).await {
+            Either::Left((ended, _)) => ended,
+            Either::Right(((), owning)) => owning.await,
         }
-        drop(inbox); // the shards' own copies are the last ones now
     };
-    let (ended, ()) = tokio::join!(owner.run(), supplies.until_stop(recruiting));
-    match ended {
+    match &ended {
         Ended::Drained => info!("partition drained"),
         Ended::StoodDown(why) => error!(?why, "partition is not held any more"),
     }
@@ -99,6 +121,37 @@ async fn run(post: Post, supplies: Supplies) {
             error!(%panic, "a shard's task failed");
         }
     }
+    ended
+}
+
+/// Starts every shard of the roster, and those that are put on it later. The inbox goes with it:
+/// after that the shards' own copies are the last ones.
+async fn hire(
+    partition: Partition,
+    mut roster: watch::Receiver<Vec<Recruit>>,
+    supplies: &Supplies,
+    leave: &CancellationToken,
+    inbox: Inbox,
+    shards: &mut JoinSet<()>,
+) {
+    let mut hired = 0;
+    loop {
+        let new: Vec<_> = roster.borrow_and_update().iter().skip(hired).cloned().collect();
+        hired += new.len();
+        for recruit in new {
+            let span = info_span!("shard", app = %recruit.config.app_id, shard = %recruit.shard);
+            let driver = driver(partition, recruit, supplies, inbox.clone(), leave.clone());
+            shards.spawn_local(driver.run().instrument(span));
+        }
+        if roster.changed().await.is_err() {
+            pending::<()>().await; // nobody is left who could put one on it
+        }
+    }
+}
+
+/// Works until `leave`, and lets go of everything that the work has.
+async fn until(leave: &CancellationToken, work: impl Future<Output = ()>) {
+    leave.run_until_cancelled(work).await;
 }
 
 /// Opens the log; as long as that cannot be done, its shards wait to be taken in.
@@ -114,13 +167,6 @@ async fn open(partition: Partition, parts: &Parts) -> Box<dyn Log> {
     }
 }
 
-impl Supplies {
-    /// Runs to its end, or until the process stops.
-    async fn until_stop(&self, work: impl Future<Output = ()>) {
-        self.stop.run_until_cancelled(work).await;
-    }
-}
-
 fn owner_settings(partition: Partition, parts: &Parts) -> OwnerSettings {
     OwnerSettings {
         partition,
@@ -133,9 +179,15 @@ fn owner_settings(partition: Partition, parts: &Parts) -> OwnerSettings {
     }
 }
 
-fn driver(partition: Partition, recruit: Recruit, supplies: &Supplies, inbox: Inbox) -> Driver {
+fn driver(
+    partition: Partition,
+    recruit: Recruit,
+    supplies: &Supplies,
+    inbox: Inbox,
+    leave: CancellationToken,
+) -> Driver {
     let Recruit { config, bot, shard } = recruit;
-    let Supplies { parts, way, stop } = supplies;
+    let Supplies { parts, way } = supplies;
     let (app, gateway) = (config.app_id, &parts.config.gateway);
     let settings = DriverSettings {
         app: app.clone(),
@@ -153,7 +205,7 @@ fn driver(partition: Partition, recruit: Recruit, supplies: &Supplies, inbox: In
     };
     let metrics = parts.metrics.shard();
     let status = parts.board.add(app, shard, partition);
-    Driver::new(settings, bot, inbox, way.clone(), metrics, status, stop.clone())
+    Driver::new(settings, bot, inbox, way.clone(), metrics, status, leave)
 }
 
 fn bytes(configured: u64) -> usize {

@@ -3,12 +3,16 @@
 //! Text from outside becomes a [`Token`] first: it is escaped, never refused, and can neither add
 //! a token to a subject nor put a wildcard into it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::{self, Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
+
 use crate::event::EventKind;
 use crate::hash::{fnv1a32, sha256_hex};
-use crate::id::{AppId, NameError, Scene, Scope, ShardId};
+use crate::id::{AppId, NameError, OwnerId, Scene, Scope, ShardId};
 
 /// One dot-separated part of a subject, made from text that may hold anything.
 ///
@@ -183,6 +187,25 @@ impl FromStr for Source {
         }
     }
 }
+
+macro_rules! serde_as_text {
+    ($($name:ident)*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = <Cow<'de, str>>::deserialize(from)?;
+                text.parse().map_err(de::Error::custom)
+            }
+        }
+    )*};
+}
+
+serde_as_text!(Partition Source);
 
 /// One of the 16 shares of all scopes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -423,6 +446,12 @@ pub const REQUESTS: &str = "qq.v1.rpc.*.*";
 /// Where gateways say how their shards are: every app, every source.
 pub const SHARD_STATES: &str = "qq.v1.ctl.shard.*.*";
 
+/// Where gateways say that they live and what they hold.
+pub const HEARTBEATS: &str = "qq.v1.ctl.hb.*";
+
+/// Where gateways are asked for partitions.
+pub const TAKES: &str = "qq.v1.ctl.take.*";
+
 /// Where a command for one scope goes, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ScopeSubject {
@@ -525,6 +554,18 @@ pub fn shard_state(app: &AppId, source: Source) -> String {
     format!("qq.v1.ctl.shard.{}.{source}", Token::escape(app.as_str()))
 }
 
+/// That one gateway lives, and what it holds: `qq.v1.ctl.hb.<gateway>`.
+#[must_use]
+pub fn heartbeat(gateway: &OwnerId) -> String {
+    format!("qq.v1.ctl.hb.{}", Token::escape(gateway.as_str()))
+}
+
+/// Where a partition's holder is asked for it: `qq.v1.ctl.take.<pp>`.
+#[must_use]
+pub fn take(partition: Partition) -> String {
+    format!("qq.v1.ctl.take.{partition}")
+}
+
 /// Whether a NATS filter takes this subject: `*` stands for one token, a last `>` for one or more.
 #[must_use]
 pub fn matches(filter: &str, subject: &str) -> bool {
@@ -574,6 +615,10 @@ mod tests {
         assert_eq!(request(&"102".into(), "send"), "qq.v1.rpc.102.send");
         let shard = Source::Shard(ShardId::new(0, 4).expect("0 is below 4"));
         assert_eq!(shard_state(&"102".into(), shard), "qq.v1.ctl.shard.102.4-0");
+        assert_eq!(heartbeat(&"gw.1".into()), "qq.v1.ctl.hb.gw=2E1");
+        assert_eq!(take(Partition::Chain(3)), "qq.v1.ctl.take.03");
+        assert!(matches(HEARTBEATS, &heartbeat(&"gw.1".into())));
+        assert!(matches(TAKES, &take(Partition::Chain(3))));
     }
 
     #[test]

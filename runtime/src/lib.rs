@@ -9,4 +9,5 @@ pub mod shutdown;
 pub mod state;
 pub mod store;
 pub mod telemetry;
+pub mod tenure;
 mod tls;

@@ -15,6 +15,7 @@ use qqrelay_runtime::bus::nats::NatsBus;
 use qqrelay_runtime::bus::{Bus as _, StoredLetter};
 use qqrelay_runtime::config::{self, Config as RelayConfig, Nats};
 use qqrelay_simulator::{AppConfig, Config as PlatformConfig, Simulator};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
 
@@ -132,8 +133,9 @@ pub struct Cluster {
     pub servers: Option<Servers>,
     /// Of all bots together.
     shards: usize,
-    /// The process that has the sessions, and on a file everything else.
-    relay: Option<Relay>,
+    /// The processes that have the sessions, the one that has run longest first; on a file one, which
+    /// has everything else too.
+    gateways: Vec<Relay>,
     workers: Vec<Relay>,
     folder: TempDir,
     env: Vec<(String, String)>,
@@ -162,13 +164,13 @@ impl Cluster {
         let named = env.into_iter().map(|(name, value)| (name.to_owned(), value));
         let env = named.chain([("QQRELAY_EMBEDDED__PATH".to_owned(), log)]).collect();
         let shards = bots.iter().map(|bot| usize::from(bot.shards)).sum();
-        let (relay, workers, starts, judged) = (None, Vec::new(), 0, false);
+        let (gateways, workers, starts, judged) = (Vec::new(), Vec::new(), 0, false);
         Ok(Self {
             platform,
             expected,
             servers,
             shards,
-            relay,
+            gateways,
             workers,
             folder,
             env,
@@ -192,14 +194,16 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Starts the process that has the sessions; on servers, that is not the one that works.
+    /// Starts a process that has sessions, one more where others run; on servers, that is not the one
+    /// that works.
     ///
     /// # Errors
     ///
     /// It does not become ready.
     pub async fn start(&mut self) -> anyhow::Result<()> {
         let role = if self.servers.is_some() { "gateway" } else { "standalone" };
-        self.relay = Some(self.process(role).await?);
+        let gateway = self.process(role).await?;
+        self.gateways.push(gateway);
         Ok(())
     }
 
@@ -213,9 +217,9 @@ impl Cluster {
         meanwhile: impl AsyncFnOnce(&mut Servers),
     ) -> anyhow::Result<()> {
         let mut servers = self.servers.take().context("no servers")?;
-        let (relay, ()) = tokio::join!(self.process("gateway"), meanwhile(&mut servers));
+        let (gateway, ()) = tokio::join!(self.process("gateway"), meanwhile(&mut servers));
         self.servers = Some(servers);
-        self.relay = Some(relay?);
+        self.gateways.push(gateway?);
         Ok(())
     }
 
@@ -258,20 +262,35 @@ impl Cluster {
     /// There is none, or it does not end well in time.
     pub async fn terminate_worker(&mut self) -> anyhow::Result<()> {
         anyhow::ensure!(!self.workers.is_empty(), "no worker to end");
-        let ended = self.workers.remove(0).terminate(END_WITHIN).await;
-        let status = ended.with_context(|| self.output().unwrap_or_default())?;
+        let worker = self.workers.remove(0);
+        let status = self.ended(worker).await?;
         anyhow::ensure!(status.success(), "a worker ended with {status}");
         Ok(())
     }
 
-    /// The relay that runs.
+    /// The relay that runs, of several the one that has run longest.
     ///
     /// # Panics
     ///
     /// None does.
     #[must_use]
     pub fn relay(&self) -> &Relay {
-        self.relay.as_ref().expect("the relay was started")
+        self.gateways.first().expect("the relay was started")
+    }
+
+    /// All that have sessions, the one that has run longest first.
+    #[must_use]
+    pub fn gateways(&self) -> &[Relay] {
+        &self.gateways
+    }
+
+    /// The shards that all of them have.
+    async fn all_shards(&self) -> Option<Vec<Value>> {
+        let mut shards = Vec::new();
+        for gateway in &self.gateways {
+            shards.extend(gateway.shards().await.ok()?);
+        }
+        Some(shards)
     }
 
     /// The worker that has run longest.
@@ -294,24 +313,71 @@ impl Cluster {
         Ok(bus.dead_letters(0, usize::MAX).await?)
     }
 
-    /// Kills the relay where it stands.
+    /// Kills the relay where it stands, of several the one that has run longest.
     ///
     /// # Errors
     ///
     /// It cannot be waited for.
     pub fn kill(&mut self) -> anyhow::Result<()> {
-        self.relay.take().context("no relay to kill")?.kill()
+        self.oldest()?.kill()
     }
 
-    /// Asks the relay to end, its workers last, and waits until it has.
+    /// Stops the gateway that has run longest and takes it out of sight.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it has ended by itself.
+    pub fn put_to_sleep(&mut self) -> anyhow::Result<Relay> {
+        let gateway = self.oldest()?;
+        gateway.stand_still()?;
+        Ok(gateway)
+    }
+
+    /// Lets one that sleeps go on.
+    ///
+    /// # Errors
+    ///
+    /// It has ended by itself.
+    pub fn wake(&mut self, gateway: Relay) -> anyhow::Result<()> {
+        gateway.go_on()?;
+        self.gateways.insert(0, gateway);
+        Ok(())
+    }
+
+    fn oldest(&mut self) -> anyhow::Result<Relay> {
+        anyhow::ensure!(!self.gateways.is_empty(), "no relay to end");
+        Ok(self.gateways.remove(0))
+    }
+
+    /// Asks the gateway that has run longest to end, and waits until it has.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it does not end well in time.
+    pub async fn terminate_gateway(&mut self) -> anyhow::Result<()> {
+        let gateway = self.oldest()?;
+        let status = self.ended(gateway).await?;
+        anyhow::ensure!(status.success(), "a gateway ended with {status}");
+        Ok(())
+    }
+
+    async fn ended(&self, relay: Relay) -> anyhow::Result<ExitStatus> {
+        let ended = relay.terminate(END_WITHIN).await;
+        ended.with_context(|| self.output().unwrap_or_default())
+    }
+
+    /// Asks the relay to end, its workers last, and waits until it has. Gives how the last gateway
+    /// ended.
     ///
     /// # Errors
     ///
     /// It has not in time.
     pub async fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
-        let relay = self.relay.take().context("no relay to end")?;
-        let ended = relay.terminate(END_WITHIN).await;
-        let status = ended.with_context(|| self.output().unwrap_or_default())?;
+        while self.gateways.len() > 1 {
+            self.terminate_gateway().await?;
+        }
+        let relay = self.oldest()?;
+        let status = self.ended(relay).await?;
         while !self.workers.is_empty() {
             self.terminate_worker().await?;
         }
@@ -324,9 +390,8 @@ impl Cluster {
     ///
     /// They were not in time; what the relay said is in the error.
     pub async fn live(&self) -> anyhow::Result<()> {
-        let relay = self.relay();
         let all = within(SETTLE_WITHIN, "every shard is live", async || {
-            let shards = relay.shards().await.ok()?;
+            let shards = self.all_shards().await?;
             (shards.len() == self.shards && shards.iter().all(settle::is_live)).then_some(())
         });
         all.await.with_context(|| self.output().unwrap_or_default())
@@ -338,9 +403,8 @@ impl Cluster {
     ///
     /// It had not in time; what the relay said is in the error.
     pub async fn settle(&self) -> anyhow::Result<()> {
-        let relay = self.relay();
         let settled = within(SETTLE_WITHIN, "everything is durable", async || {
-            let shards = relay.shards().await.ok()?;
+            let shards = self.all_shards().await?;
             settle::is_settled(&self.platform.sessions(), &shards).then_some(())
         });
         settled.await.with_context(|| self.output().unwrap_or_default())
@@ -368,7 +432,7 @@ impl Cluster {
 
     /// The processes that hold lanes.
     fn working(&self) -> impl Iterator<Item = &Relay> {
-        let alone = self.relay.iter().filter(|_| self.servers.is_none());
+        let alone = self.gateways.iter().filter(|_| self.servers.is_none());
         self.workers.iter().chain(alone)
     }
 
@@ -389,7 +453,7 @@ impl Cluster {
     /// It does not settle or end, or a promise was broken.
     pub async fn finish(mut self) -> anyhow::Result<Report> {
         self.judged = true;
-        if self.relay.is_some() {
+        if !self.gateways.is_empty() {
             if self.expected.owed == Owed::Nothing {
                 self.settle().await?;
             }
@@ -461,7 +525,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         let unstarted = self.starts == 0;
-        self.relay = None;
+        self.gateways.clear();
         self.workers.clear();
         if std::thread::panicking() {
             self.folder.disable_cleanup(true);

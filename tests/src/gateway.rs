@@ -77,6 +77,7 @@ impl Running {
             config: Arc::new(config),
             bus: Arc::new(bus.clone()),
             state,
+            peers: None,
             pool,
             owner: random::id().into(),
             started: "2026-11-25T00:00:00Z".to_owned(),

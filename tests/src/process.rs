@@ -140,6 +140,24 @@ impl Relay {
         Ok(serde_json::from_value(listing["shards"].take())?)
     }
 
+    /// Stops it where it stands, as `kill -STOP` does.
+    ///
+    /// # Errors
+    ///
+    /// It has ended by itself.
+    pub fn stand_still(&self) -> anyhow::Result<()> {
+        signal(&self.child, "STOP")
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    ///
+    /// It has ended by itself.
+    pub fn go_on(&self) -> anyhow::Result<()> {
+        signal(&self.child, "CONT")
+    }
+
     /// Ends it where it stands, as `kill -9` does.
     ///
     /// # Errors

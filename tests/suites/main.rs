@@ -7,6 +7,7 @@ mod duplicates;
 mod forgotten;
 mod handling;
 mod observability;
+mod ownership;
 mod relay;
 mod replies;
 mod retention;

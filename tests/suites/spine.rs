@@ -177,6 +177,31 @@ async fn workers_come_and_go_under_load() {
     course.judge(cluster, &pushed).await;
 }
 
+/// One gateway becomes three; the first, which had every session, is killed; the others are replaced
+/// one after the other, as a rolling restart does. No session is begun anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_come_and_go_under_load() {
+    let mut cluster = apart(1, Vec::new()).await;
+    let course = Course { events: 15_000 * length(), rate: 500, said_each: 8 };
+    let pushed = course
+        .run(&mut cluster, async |cluster, quarter| match quarter {
+            1 => {
+                for _ in 0..2 {
+                    cluster.start().await.expect("one more gateway");
+                }
+            }
+            2 => cluster.kill().expect("a gateway to kill"),
+            _ => {
+                for _ in 0..2 {
+                    cluster.start().await.expect("one more gateway");
+                    cluster.terminate_gateway().await.expect("a gateway to end");
+                }
+            }
+        })
+        .await;
+    course.judge(cluster, &pushed).await;
+}
+
 impl Course {
     /// Pushes everything at its rate. At each quarter something `fails`; each second the platform
     /// ends a connection.

@@ -13,7 +13,6 @@ use prometheus::Registry;
 use qqrelay_proto::backoff::Doubling;
 use qqrelay_proto::command::TEXT_CHARS_MAX;
 use qqrelay_proto::id::OwnerId;
-use qqrelay_proto::lease::LeaseTimes;
 use qqrelay_proto::reply::RetryPolicy;
 use qqrelay_proto::subject::Lane;
 use qqrelay_runtime::bus::Bus;
@@ -189,7 +188,7 @@ impl Worker {
             metrics,
             owner,
             bounds: Bounds { scope_pieces: config.worker.scope_queue.into(), ..Bounds::default() },
-            times: lease_times(&config.lease),
+            times: config.lease.times(),
             grace,
         };
         Ok(Self { lanes, shop, grace })
@@ -252,9 +251,4 @@ fn egress_setup(config: &config::Egress) -> egress::Setup {
         budget_percent: config.retry.budget_percent,
         hold: config.hold,
     }
-}
-
-/// A holder acts for two thirds of the time after which others may take its lease.
-fn lease_times(config: &config::Lease) -> LeaseTimes {
-    LeaseTimes { renew: config.renew, act: config.observe * 2 / 3, observe: config.observe }
 }

@@ -7,11 +7,10 @@
 use std::future::Future;
 use std::time::Duration;
 
+use qqrelay_runtime::tenure::Tenure;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-
-use crate::tenure::Tenure;
 
 /// Why a piece of work is left before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -18,6 +18,7 @@ use qqrelay_proto::lease::LeaseTimes;
 use qqrelay_proto::subject::{Lane as Number, ScopeSubject};
 use qqrelay_runtime::bus::{Bus, BusError, Delivery, Feed, Position};
 use qqrelay_runtime::state::{LeaseKey, State};
+use qqrelay_runtime::tenure::{self, Tenure};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, interval, sleep, timeout};
@@ -28,7 +29,6 @@ use crate::dead_letter::Reason;
 use crate::duty::{Duty, Leave};
 use crate::metrics::Metrics;
 use crate::scopes::{Bounds, Cause, Output, Piece, Scopes};
-use crate::tenure::{self, Tenure};
 use crate::work::{Assignment, Workshop};
 
 /// Deliveries that are taken in at one turn, and asked about at once.

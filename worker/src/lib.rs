@@ -13,5 +13,4 @@ pub mod lane;
 pub mod metrics;
 pub mod presence;
 pub mod scopes;
-pub mod tenure;
 pub mod work;

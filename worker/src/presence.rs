@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use qqrelay_proto::id::AppId;
+use qqrelay_proto::id::{AppId, OwnerId};
+use qqrelay_proto::subject::Source;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -44,12 +45,14 @@ impl Presence for Sessions {
 /// What gateways elsewhere have said of their shards, kept for as long as it can be believed.
 #[derive(Debug)]
 pub struct Heard {
-    sources: BTreeMap<AppId, BTreeMap<String, Word>>,
+    /// A source that moves is for a moment two gateways', and what the one says of it is no word of
+    /// the other's.
+    sources: BTreeMap<AppId, BTreeMap<(Source, OwnerId), Word>>,
     live: watch::Sender<BTreeMap<AppId, usize>>,
     believed: Duration,
 }
 
-/// The last word on a source.
+/// The last word of a gateway on a source.
 #[derive(Debug)]
 struct Word {
     live: bool,
@@ -70,8 +73,8 @@ impl Heard {
     }
 
     /// Takes in a word.
-    pub fn take(&mut self, app: AppId, source: String, live: bool, now: Instant) {
-        self.sources.entry(app).or_default().insert(source, Word { live, heard: now });
+    pub fn take(&mut self, app: AppId, said_of: (Source, OwnerId), live: bool, now: Instant) {
+        self.sources.entry(app).or_default().insert(said_of, Word { live, heard: now });
         self.tell(now);
     }
 
@@ -82,8 +85,7 @@ impl Heard {
             sources.retain(|_, word| now.duration_since(word.heard) < self.believed);
             !sources.is_empty()
         });
-        let count =
-            |sources: &BTreeMap<String, Word>| sources.values().filter(|it| it.live).count();
+        let count = |words: &BTreeMap<_, Word>| words.values().filter(|it| it.live).count();
         let counts: BTreeMap<_, _> =
             self.sources.iter().map(|(app, sources)| (app.clone(), count(sources))).collect();
         self.live.send_if_modified(|known| {
@@ -126,11 +128,16 @@ mod tests {
         let began = Instant::now();
         let at = |seconds| began + Duration::from_secs(seconds);
         assert!(connected(), "nothing is known");
-        heard.take(app.clone(), "2-0".into(), false, at(0));
+        let of =
+            |shard: &str, gateway: &str| (shard.parse().expect("a source"), OwnerId::from(gateway));
+        heard.take(app.clone(), of("2-0", "a"), false, at(0));
         assert!(!connected());
-        heard.take(app.clone(), "2-1".into(), true, at(10));
+        heard.take(app.clone(), of("2-1", "a"), true, at(10));
         assert!(connected(), "one of two is up");
-        heard.take(app.clone(), "2-1".into(), false, at(12));
+        heard.take(app.clone(), of("2-1", "b"), true, at(11));
+        heard.take(app.clone(), of("2-1", "a"), false, at(11));
+        assert!(connected(), "it has moved");
+        heard.take(app.clone(), of("2-1", "b"), false, at(12));
         assert!(!connected());
         heard.tell(at(26));
         assert!(!connected(), "one word is fresh");

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::mem;
 use std::time::{Duration, Instant, SystemTime};
 
 use qqrelay_proto::chain::{
@@ -29,6 +30,12 @@ use crate::metrics::PartitionMetrics;
 
 /// How often sources are looked over for a resume point that retention may take.
 const KEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// How often it is looked whose the partition is, while no record is stored that would say so.
+const FENCE_EVERY: Duration = Duration::from_millis(1_500);
+
+/// How long that look may take: nothing is appended meanwhile.
+const FENCE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Records after which it is looked again where the log could not say how far it reaches.
 const LOOK_WITHOUT_EXTENT: u64 = 10_000;
@@ -69,8 +76,11 @@ pub(crate) struct Owner {
     rebuild: Option<Rebuild>,
     ended: Option<Ended>,
     keep: Interval,
+    fence: Interval,
     /// The newest record that is known to be durable.
     newest: u64,
+    /// What was the newest when it was last looked at the fence.
+    newest_then: u64,
     /// The number at which sources are looked over, however little time has passed.
     look_at: u64,
     /// The newest marker.
@@ -125,8 +135,9 @@ impl Owner {
             answer_within,
             retry_after,
         });
-        let mut keep = interval(KEEP_EVERY);
+        let (mut keep, mut fence) = (interval(KEEP_EVERY), interval(FENCE_EVERY));
         keep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        fence.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             partition,
             owner,
@@ -140,7 +151,9 @@ impl Owner {
             rebuild: None,
             ended: None,
             keep,
+            fence,
             newest: 0,
+            newest_then: 0,
             look_at: 0,
             marked: keep::Placed { number: 0, at: Instant::now() },
             metrics,
@@ -175,6 +188,7 @@ impl Owner {
                     None => drained = true,
                 },
                 _ = self.keep.tick() => self.look_over().await,
+                _ = self.fence.tick() => self.look_at_fence().await,
             }
             if self.newest >= self.look_at && self.chain.has_room() {
                 self.look_over().await;
@@ -197,7 +211,9 @@ impl Owner {
     async fn carry_out(&mut self, output: Output<Tag>) -> Option<Input<Tag>> {
         match output {
             Output::Publish(number, record) => self.log.publish(number, record),
-            Output::ReadOwner => return Some(Input::Owner(self.read_owner().await)),
+            Output::ReadOwner => {
+                return Some(Input::Owner(self.read_owner(self.answer_within).await));
+            }
             Output::Mark(records) => return Some(Input::Marked(self.mark(records).await)),
             Output::ReadBefore { from, to } => {
                 return Some(Input::Before(self.read_before(from, to).await));
@@ -233,7 +249,7 @@ impl Owner {
             }
             Ask::Verify(reply) => {
                 let read = Instant::now();
-                let owner = self.read_owner().await;
+                let owner = self.read_owner(self.answer_within).await;
                 let ours = matches!(&owner, Ok(Some(marker)) if marker.owner == self.owner);
                 self.apply(Input::Owner(owner)).await;
                 if ours && self.chain.is_open() {
@@ -500,8 +516,20 @@ impl Owner {
         Tag { source, epoch, session, seq, about, received, _span: Span::none() }
     }
 
-    async fn read_owner(&mut self) -> Result<Option<Ownership>, Refused> {
-        let newest = within(self.answer_within, self.log.last(&self.partition.ownership())).await;
+    /// What is stored says whose the partition is; where nothing is, somebody has to ask.
+    async fn look_at_fence(&mut self) {
+        let is_quiet = mem::replace(&mut self.newest_then, self.newest) == self.newest;
+        if is_quiet
+            && self.chain.is_open()
+            && self.chain.is_drained()
+            && let Ok(owner) = self.read_owner(FENCE_WITHIN).await
+        {
+            self.apply(Input::Owner(Ok(owner))).await;
+        }
+    }
+
+    async fn read_owner(&mut self, limit: Duration) -> Result<Option<Ownership>, Refused> {
+        let newest = within(limit, self.log.last(&self.partition.ownership())).await;
         let newest = newest.map_err(|refusal| refused(&refusal))?;
         let read = |stored: Stored| serde_json::from_slice(&stored.record.payload);
         newest.map(read).transpose().map_err(|_| Refused::Unknown)

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use qqrelay_proto::lease::LeaseTimes;
+
 use super::form::{Count, Size, Span};
 use super::section::section;
 
@@ -44,6 +46,15 @@ section! {
         /// How long a lease must stand still before a standby takes it. Three renewals must fit.
         #[serde(with = "Span")]
         observe: Duration = Duration::from_secs(6),
+    }
+}
+
+impl Lease {
+    /// The same as leases have it: a holder acts for two thirds of the time after which others may
+    /// take it.
+    #[must_use]
+    pub fn times(&self) -> LeaseTimes {
+        LeaseTimes { renew: self.renew, act: self.observe * 2 / 3, observe: self.observe }
     }
 }
 

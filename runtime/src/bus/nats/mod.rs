@@ -18,6 +18,7 @@ mod link;
 mod log;
 mod mark;
 mod outbox;
+mod peers;
 mod publish;
 mod pull;
 mod reader;
@@ -50,6 +51,7 @@ use lane::Acked;
 use link::Link;
 
 pub use connect::ConnectError;
+pub use peers::{Given, Heartbeat, Peers, Reply, Take, Word};
 pub use request::RequestError;
 pub use service::{ServiceMetrics, WAIT};
 pub use shards::{ShardState, ShardStates};

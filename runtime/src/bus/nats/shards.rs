@@ -17,7 +17,7 @@ pub struct ShardState {
     /// The bot.
     pub app: AppId,
     /// Which of its sources, `4-0`.
-    pub source: String,
+    pub source: Source,
     /// Whether its session is up.
     pub live: bool,
     /// What it is doing: `waiting`, `connecting`, `opening`, `live`, `parked`.
@@ -51,9 +51,9 @@ impl NatsBus {
     /// # Errors
     ///
     /// There is no connection that could take it.
-    pub async fn say_shard(&self, source: Source, state: &ShardState) -> Result<(), BusError> {
+    pub async fn say_shard(&self, state: &ShardState) -> Result<(), BusError> {
         let text = serde_json::to_vec(state).expect("texts and numbers are JSON");
-        let subject = shard_state(&state.app, source);
+        let subject = shard_state(&state.app, state.source);
         let said = self.link().await?.client.publish(subject, Bytes::from(text)).await;
         said.map_err(|error| BusError::Unavailable(error.into()))
     }

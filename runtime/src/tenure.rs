@@ -1,4 +1,5 @@
-//! One holding of a lane: taking its lease, keeping it, and acting only while it is fresh.
+//! One holding of a lane or a partition: taking its lease, keeping it, and acting only while it is
+//! fresh.
 //!
 //! The rule a newcomer would break: acting is asked for right before each handler start and each
 //! send, not once at the beginning. Who was paused does not know it.
@@ -9,14 +10,15 @@ use std::time::Duration;
 
 use qqrelay_proto::id::OwnerId;
 use qqrelay_proto::lease::{Holding, LeaseTimes, Watch, Watched};
-use qqrelay_runtime::state::{Lease, LeaseKey, Renewal, State, Taking};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::state::{Lease, LeaseKey, Renewal, State, Taking};
 
 /// How long one question to the state may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
-/// One holding of one lane, shared by everything that acts for it.
+/// One holding, shared by everything that acts for it.
 #[derive(Debug, Clone)]
 pub struct Tenure {
     held: Arc<watch::Sender<Held>>,
@@ -29,9 +31,9 @@ enum Held {
     Over,
 }
 
-/// The lane is no longer this worker's: nothing more is to be started for it.
+/// It is no longer this process's: nothing more is to be started for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the lane is no longer held")]
+#[error("the lease is no longer held")]
 pub struct Over;
 
 impl Tenure {
@@ -72,8 +74,8 @@ impl Tenure {
     /// Renews the lease for as long as it is held.
     ///
     /// While the state does not answer the tenure goes on: nobody can take the lease from a state
-    /// that is down, and if it is down for us alone, the bus ends our feed the moment that another
-    /// takes the lane.
+    /// that is down, and if it is down for us alone, the bus tells us the moment that another takes
+    /// over.
     pub async fn keep(&self, state: &dyn State, key: LeaseKey, lease: &Lease) {
         while let Some(at) = self.renew_at() {
             sleep_until(at).await;
@@ -118,36 +120,85 @@ pub async fn take(
     owner: &OwnerId,
     times: LeaseTimes,
 ) -> (Lease, Instant) {
-    let mut watch = Watch::new(times);
-    let mut seen = None;
+    let mut taker = Taker::new(state, key, owner, times);
     loop {
-        let asked = Instant::now();
-        let wait = match timeout(ANSWER_WITHIN, state.take_lease(key, owner, seen.as_ref())).await {
-            Ok(Ok(Taking::Taken(lease))) => return (lease, asked),
+        match taker.look().await {
+            Look::Taken(lease, asked) => return (lease, asked),
+            Look::Held(_, again) | Look::Unknown(again) => sleep(again).await,
+        }
+    }
+}
+
+/// One who wants a lease and looks at it again and again.
+pub struct Taker<'a> {
+    state: &'a dyn State,
+    key: LeaseKey,
+    owner: &'a OwnerId,
+    times: LeaseTimes,
+    watch: Watch<Lease>,
+    /// What the next look takes, if it still stands.
+    abandoned: Option<Lease>,
+}
+
+/// What one look has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// It is ours, by a call that began then.
+    Taken(Lease, Instant),
+    /// Another holds it; look again after this at the latest.
+    Held(OwnerId, Duration),
+    /// The state did not answer; look again after this.
+    Unknown(Duration),
+}
+
+impl<'a> Taker<'a> {
+    /// One who has not looked yet.
+    #[must_use]
+    pub const fn new(
+        state: &'a dyn State,
+        key: LeaseKey,
+        owner: &'a OwnerId,
+        times: LeaseTimes,
+    ) -> Self {
+        Self { state, key, owner, times, watch: Watch::new(times), abandoned: None }
+    }
+
+    /// Looks once, and takes what is free or was seen to be abandoned.
+    pub async fn look(&mut self) -> Look {
+        let (key, asked) = (self.key, Instant::now());
+        let taking = self.state.take_lease(key, self.owner, self.abandoned.as_ref());
+        match timeout(ANSWER_WITHIN, taking).await {
+            Ok(Ok(Taking::Taken(lease))) => Look::Taken(lease, asked),
             // An answer that was lost: it has been ours since then.
-            Ok(Ok(Taking::Held(lease))) if lease.owner == *owner => return (lease, asked),
+            Ok(Ok(Taking::Held(lease))) if lease.owner == *self.owner => Look::Taken(lease, asked),
             Ok(Ok(Taking::Held(lease))) => {
-                match watch.saw(Instant::now().into_std(), Some(lease)) {
-                    Watched::Alive(wait) => {
-                        seen = None;
-                        wait
+                let holder = lease.owner.clone();
+                match self.watch.saw(Instant::now().into_std(), Some(lease)) {
+                    Watched::Alive(again) => {
+                        self.abandoned = None;
+                        Look::Held(holder, again)
                     }
                     Watched::Free | Watched::Abandoned => {
-                        seen = watch.seen().cloned();
-                        continue;
+                        self.presume_dead();
+                        Look::Held(holder, Duration::ZERO)
                     }
                 }
             }
             Ok(Err(error)) => {
                 tracing::warn!(?key, error = &error as &dyn Error, "lease not taken");
-                times.renew
+                Look::Unknown(self.times.renew)
             }
             Err(_) => {
                 tracing::warn!(?key, "lease not taken: the state is slow");
-                times.renew
+                Look::Unknown(self.times.renew)
             }
-        };
-        sleep(wait).await;
+        }
+    }
+
+    /// The holder that was seen last is known to be gone: the next look takes its lease, unless
+    /// that has moved since.
+    pub fn presume_dead(&mut self) {
+        self.abandoned = self.watch.seen().cloned();
     }
 }
 

@@ -1,0 +1,141 @@
+//! Several gateways share a bot's shards: who comes gets its part, who goes gives it, who dies or
+//! sleeps leaves it; no session is ever begun anew for that.
+
+use std::collections::BTreeSet;
+
+use qqrelay_simulator::journal::Entry;
+use qqrelay_simulator::{Config as PlatformConfig, Injection};
+use qqrelay_tests::cluster::{Bot, Cluster, Servers, Setup};
+use qqrelay_tests::invariants::{Answers, Expected};
+use qqrelay_tests::wait::eventually;
+use redis::Value;
+
+const APP: &str = "102000001";
+const SHARDS: u16 = 8;
+
+/// One gateway that has everything, and a worker.
+async fn cluster() -> Cluster {
+    let mut platform = PlatformConfig::default();
+    platform.gateway.max_concurrency = u32::from(SHARDS);
+    let setup = Setup {
+        bots: vec![Bot::new(APP, SHARDS)],
+        platform,
+        expected: Expected {
+            identifies: Some(usize::from(SHARDS)),
+            answers: Answers::Echo,
+            ..Expected::default()
+        },
+        servers: Some(Servers::start(1).await.expect("servers")),
+        ..Setup::default()
+    };
+    Cluster::up(setup).await.expect("every session")
+}
+
+/// Says something in each shard's part of the world.
+fn say(cluster: &Cluster, round: usize) {
+    for place in 1..=u64::from(SHARDS) {
+        let guild = (place << 22).to_string();
+        let event = Injection::at(&guild, "1000", "user", &format!("round {round}"));
+        cluster.platform.inject(APP, &event).expect("the bot exists");
+    }
+}
+
+/// Waits until each gateway holds so many partitions, the one that has run longest first, and every
+/// session is live.
+async fn shared(cluster: &Cluster, expected: &[f64]) {
+    let mut seen = Vec::new();
+    let spread = eventually("the partitions are spread", async || {
+        seen.clear();
+        for gateway in cluster.gateways() {
+            seen.extend(gateway.series("qqrelay_partitions_held").await.ok()?);
+        }
+        let mut sorted = [seen.clone(), expected.to_vec()];
+        sorted.iter_mut().for_each(|it| it.sort_by(f64::total_cmp));
+        (sorted[0] == sorted[1]).then_some(())
+    });
+    spread.await.unwrap_or_else(|error| {
+        panic!("{error}: {seen:?}\n{}", cluster.output().unwrap_or_default())
+    });
+    cluster.live().await.expect("every session");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_spread_over_gateways_that_come_and_go() {
+    let mut cluster = cluster().await;
+    shared(&cluster, &[8.0]).await;
+    say(&cluster, 0);
+    cluster.start().await.expect("a second");
+    shared(&cluster, &[4.0, 4.0]).await;
+    say(&cluster, 1);
+    cluster.start().await.expect("a third");
+    shared(&cluster, &[3.0, 3.0, 2.0]).await;
+    say(&cluster, 2);
+    cluster.terminate_gateway().await.expect("the first hands over and ends");
+    shared(&cluster, &[4.0, 4.0]).await;
+    say(&cluster, 3);
+    cluster.kill().expect("the second dies");
+    shared(&cluster, &[8.0]).await;
+    say(&cluster, 4);
+    let report = cluster.finish().await.unwrap_or_else(|error| panic!("{error:#}"));
+    assert_eq!((report.tally.events, report.tally.gaps), (5 * usize::from(SHARDS), 0));
+}
+
+/// Row A5: it wakes up with sockets that are another's, writes nothing, takes nothing back, and gets
+/// its part again when there is something to share.
+#[tokio::test(flavor = "multi_thread")]
+async fn a5_a_gateway_that_slept_through_a_takeover_stands_down() {
+    let mut cluster = cluster().await;
+    cluster.start().await.expect("a second");
+    shared(&cluster, &[4.0, 4.0]).await;
+    let asleep = cluster.put_to_sleep().expect("the first sleeps");
+    say(&cluster, 0);
+    shared(&cluster, &[8.0]).await;
+    say(&cluster, 1);
+    cluster.wake(asleep).expect("it wakes up");
+    shared(&cluster, &[4.0, 4.0]).await;
+    say(&cluster, 2);
+    let lost = cluster.relay().series("qqrelay_partitions_lost_total").await.expect("a counter");
+    assert_eq!(lost, [4.0], "each once");
+    let report = cluster.finish().await.unwrap_or_else(|error| panic!("{error:#}"));
+    assert_eq!((report.tally.events, report.tally.gaps), (3 * usize::from(SHARDS), 0));
+}
+
+/// Rows B1 to B3: Redis forgets, goes, and comes back empty. Owners go on, and nothing moves.
+#[tokio::test(flavor = "multi_thread")]
+async fn b1_b2_b3_owners_go_on_whatever_redis_forgets() {
+    let mut cluster = cluster().await;
+    cluster.start().await.expect("a second");
+    shared(&cluster, &[4.0, 4.0]).await;
+    let resumes = resumes(&cluster);
+    let servers = cluster.servers.as_ref().expect("there are servers");
+    servers.redis.command::<Value>(&["FLUSHALL"]).expect("Redis forgets everything");
+    say(&cluster, 0);
+    leased(&cluster).await;
+    cluster.servers.as_mut().expect("there are servers").redis.kill();
+    say(&cluster, 1);
+    cluster.settle().await.expect("what is said while Redis is away is durable");
+    let servers = cluster.servers.as_mut().expect("there are servers");
+    servers.redis.restart().await.expect("Redis comes back empty");
+    leased(&cluster).await;
+    say(&cluster, 2);
+    shared(&cluster, &[4.0, 4.0]).await;
+    assert_eq!(self::resumes(&cluster), resumes, "nothing has moved");
+    let report = cluster.finish().await.unwrap_or_else(|error| panic!("{error:#}"));
+    assert_eq!((report.tally.events, report.tally.gaps), (3 * usize::from(SHARDS), 0));
+}
+
+/// Waits until every partition has a lease in Redis.
+async fn leased(cluster: &Cluster) {
+    eventually("every partition is leased", async || {
+        let redis = &cluster.servers.as_ref()?.redis;
+        let leases: BTreeSet<String> = redis.command(&["KEYS", "qq:lease:p:*"]).ok()?;
+        (leases.len() == 8).then_some(())
+    })
+    .await
+    .expect("leases are taken again");
+}
+
+fn resumes(cluster: &Cluster) -> usize {
+    let lines = cluster.platform.journal().all();
+    lines.iter().filter(|line| matches!(line.entry, Entry::Resumed { .. })).count()
+}
