@@ -397,6 +397,29 @@ impl Cluster {
         all.await.with_context(|| self.output().unwrap_or_default())
     }
 
+    /// Waits until the gateways share the partitions evenly and every shard is live.
+    ///
+    /// # Errors
+    ///
+    /// They did not in time; what the relay said is in the error.
+    pub async fn shared(&self) -> anyhow::Result<()> {
+        let partitions = self.config()?.layout().partitions;
+        let share = partitions as usize / self.gateways.len().max(1);
+        let mut seen = Vec::new();
+        let spread = within(SETTLE_WITHIN, "the partitions are spread", async || {
+            seen.clear();
+            for gateway in &self.gateways {
+                seen.extend(gateway.series("qqrelay_partitions_held").await.ok()?);
+            }
+            let is_even = |&held: &f64| held == share as f64 || held == (share + 1) as f64;
+            (seen.iter().all(is_even) && seen.iter().sum::<f64>() == f64::from(partitions))
+                .then_some(())
+        });
+        let spread = spread.await;
+        spread.with_context(|| format!("{seen:?}\n{}", self.output().unwrap_or_default()))?;
+        self.live().await
+    }
+
     /// Waits until the log has everything that the platform has sent.
     ///
     /// # Errors

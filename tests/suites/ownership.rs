@@ -40,41 +40,22 @@ fn say(cluster: &Cluster, round: usize) {
     }
 }
 
-/// Waits until each gateway holds so many partitions, the one that has run longest first, and every
-/// session is live.
-async fn shared(cluster: &Cluster, expected: &[f64]) {
-    let mut seen = Vec::new();
-    let spread = eventually("the partitions are spread", async || {
-        seen.clear();
-        for gateway in cluster.gateways() {
-            seen.extend(gateway.series("qqrelay_partitions_held").await.ok()?);
-        }
-        let mut sorted = [seen.clone(), expected.to_vec()];
-        sorted.iter_mut().for_each(|it| it.sort_by(f64::total_cmp));
-        (sorted[0] == sorted[1]).then_some(())
-    });
-    spread.await.unwrap_or_else(|error| {
-        panic!("{error}: {seen:?}\n{}", cluster.output().unwrap_or_default())
-    });
-    cluster.live().await.expect("every session");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_are_spread_over_gateways_that_come_and_go() {
     let mut cluster = cluster().await;
-    shared(&cluster, &[8.0]).await;
+    cluster.shared().await.expect("a share for each");
     say(&cluster, 0);
     cluster.start().await.expect("a second");
-    shared(&cluster, &[4.0, 4.0]).await;
+    cluster.shared().await.expect("a share for each");
     say(&cluster, 1);
     cluster.start().await.expect("a third");
-    shared(&cluster, &[3.0, 3.0, 2.0]).await;
+    cluster.shared().await.expect("a share for each");
     say(&cluster, 2);
     cluster.terminate_gateway().await.expect("the first hands over and ends");
-    shared(&cluster, &[4.0, 4.0]).await;
+    cluster.shared().await.expect("a share for each");
     say(&cluster, 3);
     cluster.kill().expect("the second dies");
-    shared(&cluster, &[8.0]).await;
+    cluster.shared().await.expect("a share for each");
     say(&cluster, 4);
     let report = cluster.finish().await.unwrap_or_else(|error| panic!("{error:#}"));
     assert_eq!((report.tally.events, report.tally.gaps), (5 * usize::from(SHARDS), 0));
@@ -86,13 +67,13 @@ async fn partitions_are_spread_over_gateways_that_come_and_go() {
 async fn a5_a_gateway_that_slept_through_a_takeover_stands_down() {
     let mut cluster = cluster().await;
     cluster.start().await.expect("a second");
-    shared(&cluster, &[4.0, 4.0]).await;
+    cluster.shared().await.expect("a share for each");
     let asleep = cluster.put_to_sleep().expect("the first sleeps");
     say(&cluster, 0);
-    shared(&cluster, &[8.0]).await;
+    cluster.shared().await.expect("a share for each");
     say(&cluster, 1);
     cluster.wake(asleep).expect("it wakes up");
-    shared(&cluster, &[4.0, 4.0]).await;
+    cluster.shared().await.expect("a share for each");
     say(&cluster, 2);
     let lost = cluster.relay().series("qqrelay_partitions_lost_total").await.expect("a counter");
     assert_eq!(lost, [4.0], "each once");
@@ -105,7 +86,7 @@ async fn a5_a_gateway_that_slept_through_a_takeover_stands_down() {
 async fn b1_b2_b3_owners_go_on_whatever_redis_forgets() {
     let mut cluster = cluster().await;
     cluster.start().await.expect("a second");
-    shared(&cluster, &[4.0, 4.0]).await;
+    cluster.shared().await.expect("a share for each");
     let resumes = resumes(&cluster);
     let servers = cluster.servers.as_ref().expect("there are servers");
     servers.redis.command::<Value>(&["FLUSHALL"]).expect("Redis forgets everything");
@@ -118,7 +99,7 @@ async fn b1_b2_b3_owners_go_on_whatever_redis_forgets() {
     servers.redis.restart().await.expect("Redis comes back empty");
     leased(&cluster).await;
     say(&cluster, 2);
-    shared(&cluster, &[4.0, 4.0]).await;
+    cluster.shared().await.expect("a share for each");
     assert_eq!(self::resumes(&cluster), resumes, "nothing has moved");
     let report = cluster.finish().await.unwrap_or_else(|error| panic!("{error:#}"));
     assert_eq!((report.tally.events, report.tally.gaps), (3 * usize::from(SHARDS), 0));

@@ -1,8 +1,8 @@
 //! What the relay costs, beside the least that a relay can cost, on this machine.
 //!
 //! ```sh
-//! cargo run --release -p qqrelay-tests --bin bench             # everything, about 10 minutes
-//! cargo run --release -p qqrelay-tests --bin bench -- flood    # one part: flood, idle, worker, file
+//! cargo run --release -p qqrelay-tests --bin bench             # everything, about 15 minutes
+//! cargo run --release -p qqrelay-tests --bin bench -- flood    # one part: flood, idle, worker, file, takeover
 //! ```
 //!
 //! `--json` prints what was measured as JSON, `--runs N` how often each is measured; the median is
@@ -15,6 +15,7 @@ mod idle;
 mod raw;
 mod scene;
 mod table;
+mod takeover;
 mod worker;
 
 use anyhow::Context;
@@ -48,6 +49,8 @@ enum Part {
     Worker,
     /// One process on a file.
     File,
+    /// How long shards are deaf when a gateway dies or hands over.
+    Takeover,
 }
 
 /// What this binary is for itself.
@@ -82,6 +85,7 @@ async fn measure(asked: &Asked) -> anyhow::Result<()> {
             Part::Idle => idle::measure(asked.runs).await?,
             Part::Worker => worker::measure(asked.runs).await?,
             Part::File => file::measure().await?,
+            Part::Takeover => takeover::measure(asked.runs).await?,
         };
         let name = part.to_possible_value().context("a part without a name")?;
         if asked.json {
