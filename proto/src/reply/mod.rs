@@ -139,6 +139,8 @@ pub struct Attempts {
     retried_once: bool,
     /// Attempts that found the bot without a session.
     session_waits: u8,
+    /// Attempts at a reply that were refused for the rate.
+    rate_waits: u8,
 }
 
 /// What is known of attempts before these.
@@ -162,6 +164,10 @@ const REPLIES_USED_UP: u32 = 40_034_128;
 /// Source: PLATFORM.md, "error codes".
 const SESSION_WAITS_MAX: u8 = 30;
 
+/// Times that a reply may be refused for its rate. Its window ends before: at the longest cool-down
+/// these last for more than the hour of a single chat.
+const RATE_WAITS_MAX: u8 = 64;
+
 /// Wait before what the platform calls worth one repetition.
 const ONCE: Duration = Duration::from_secs(1);
 
@@ -181,6 +187,7 @@ impl Attempts {
             renewed: false,
             retried_once: false,
             session_waits: 0,
+            rate_waits: 0,
         }
     }
 
@@ -235,7 +242,7 @@ impl Attempts {
         verdict: Verdict,
         refusal: impl FnOnce() -> Outcome,
     ) -> Verdict {
-        let counted = self.made.saturating_sub(self.session_waits);
+        let counted = self.made.saturating_sub(self.session_waits).saturating_sub(self.rate_waits);
         if counted < self.policy.attempts && budget.spend() { verdict } else { self.end(refusal()) }
     }
 
@@ -335,11 +342,24 @@ impl Attempts {
         self.again(budget, Verdict::RenewAndRetry, refusal)
     }
 
-    fn wait(&self, answer: &Answer, budget: &mut RetryBudget, jitter: f64) -> Verdict {
+    /// A reply has a window, and waits as long as that lasts: refused for its rate it has changed
+    /// nothing, and one busy place must not use up what others may retry.
+    ///
+    /// Source: PLATFORM.md, "error codes".
+    fn wait(&mut self, answer: &Answer, budget: &mut RetryBudget, jitter: f64) -> Verdict {
         let wait = answer
             .retry_after
             .unwrap_or_else(|| Doubling::COOL_DOWN.delay(self.made.into(), jitter));
-        self.again(budget, Verdict::Wait(wait.min(COOL_DOWN_MAX)), || answer.rejection())
+        let verdict = Verdict::Wait(wait.min(COOL_DOWN_MAX));
+        let refusal = || answer.rejection();
+        if !self.is_reply {
+            return self.again(budget, verdict, refusal);
+        }
+        if self.rate_waits == RATE_WAITS_MAX {
+            return self.end(refusal());
+        }
+        self.rate_waits += 1;
+        verdict
     }
 }
 

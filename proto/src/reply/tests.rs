@@ -113,13 +113,23 @@ fn a_refusal_that_no_token_mends_parks_the_bot_and_renews_nothing() {
 fn a_rate_refusal_waits_as_long_as_it_says_or_as_we_think() {
     for (status, code) in [(429, 0), (400, 22_009), (400, 20_028), (400, 1_100_308)] {
         let mut tried = Tried::new(&shown());
+        tried.budget = RetryBudget::new(0);
         let ruling = tried.judge(&answer(status, code));
         assert_eq!(ruling.verdict, Verdict::Wait(ms(2_000)), "{code}");
         assert_eq!(ruling.effect, Effect::Nothing);
         assert_eq!(tried.saw(&answer(status, code)), Verdict::Wait(ms(4_000)));
+        // Its window ends it, not the retries that others have used up.
+        for _ in 2..RATE_WAITS_MAX {
+            assert!(matches!(tried.saw(&answer(status, code)), Verdict::Wait(_)));
+        }
         let code = if code == 0 { 429 } else { code };
         rejected(&tried.saw(&answer(status, code)), code);
     }
+    // What has no window is tried as often as anything else.
+    let mut push = Tried::new(&push(Scene::Channel));
+    assert_eq!(push.saw(&answer(400, 20_028)), Verdict::Wait(ms(2_000)));
+    assert_eq!(push.saw(&answer(400, 20_028)), Verdict::Wait(ms(4_000)));
+    rejected(&push.saw(&answer(400, 20_028)), 20_028);
     let after = |wait| {
         let retry_after = Some(wait);
         Observation::Answered(Answer { status: 429, retry_after, ..Answer::default() })
@@ -327,11 +337,13 @@ fn any_observation() -> impl Strategy<Value = Observation> {
 }
 
 proptest! {
-    /// Whatever is seen: three attempts in all beside those that only waited for a session, never
-    /// another after one that may show twice, and no rejection after one that nobody knows of.
+    /// Whatever is seen: three attempts in all beside those that only waited, never another after one that may show twice, and no rejection after one that nobody knows of.
     #[test]
     fn every_command_comes_to_an_end_that_is_true(
-        observations in prop::collection::vec(any_observation(), 3 + usize::from(SESSION_WAITS_MAX)),
+        observations in prop::collection::vec(
+            any_observation(),
+            3 + usize::from(SESSION_WAITS_MAX + RATE_WAITS_MAX),
+        ),
         notices in any::<bool>(),
     ) {
         let command = if notices { noticed() } else { shown() };
@@ -347,7 +359,7 @@ proptest! {
                     return Ok(());
                 }
                 Verdict::End(_) => return Ok(()),
-                Verdict::WaitForSession => {}
+                Verdict::WaitForSession | Verdict::Wait(_) => {}
                 _ => {
                     attempts += 1;
                     prop_assert!(attempts < 3 && (notices || !unknown));
