@@ -7,6 +7,7 @@ use prometheus::Registry;
 use qqrelay_gateway::{Board, Gateway, Parts};
 use qqrelay_proto::id::OwnerId;
 use qqrelay_proto::time::UnixMs;
+use qqrelay_runtime::bus::nats::NatsBus;
 use qqrelay_runtime::config::{self, Config};
 use qqrelay_runtime::rest::{self, Endpoints, Pool, Sharing};
 use qqrelay_runtime::store::Clock;
@@ -74,8 +75,7 @@ impl Base {
             config: self.config.clone(),
             bus: self.stores.bus.clone(),
             state: self.stores.state.clone(),
-            // Without a state that all of them reach there are no others.
-            peers: self.stores.nats.clone().filter(|_| self.config.redis.is_some()),
+            peers: self.peers(),
             pool: self.pool.clone(),
             owner: self.owner.clone(),
             started: self.started.clone(),
@@ -103,6 +103,7 @@ impl Base {
             )?,
             config: self.config.clone(),
             bus: self.stores.bus.clone(),
+            peers: self.peers(),
             state: self.stores.state.clone(),
             pool: self.pool.clone(),
             presence,
@@ -110,6 +111,11 @@ impl Base {
             clock,
         };
         Ok(Worker::new(parts, &self.shown.registry)?)
+    }
+
+    /// Where other processes are met. Without a state that all of them reach there are none.
+    fn peers(&self) -> Option<NatsBus> {
+        self.stores.nats.clone().filter(|_| self.config.redis.is_some())
     }
 
     /// Lets go of the stores: everything that was answered is durable.

@@ -80,6 +80,30 @@ impl Quota {
         self.count - 1 + self.burst
     }
 
+    /// What `part` of `of` equal parts may use, for those who cannot count together: all parts
+    /// together pass no more than the whole. In a longer unit where less than one request of its own
+    /// is left, and one request at a time at least.
+    #[must_use]
+    pub fn share(self, part: u32, of: u32) -> Self {
+        let part_of = |whole: u64| whole * u64::from(part) / u64::from(of.max(1));
+        let fitting = |number: u64| u32::try_from(number).unwrap_or(Self::MAX).min(Self::MAX);
+        let burst = fitting(part_of(self.burst.into())).max(1);
+        let units = Per::ALL.into_iter().filter(|per| per.micros() >= self.per.micros());
+        let counts = units.map(|per| {
+            let whole = u64::from(self.count) * (per.micros() / self.per.micros());
+            (fitting(part_of(whole)), per)
+        });
+        let mut usable = counts.filter(|(count, _)| *count > 0);
+        let (count, per) = usable.next().unwrap_or((1, Per::Day));
+        Self { count, per, burst }
+    }
+
+    /// The window that it counts in, its unit.
+    #[must_use]
+    pub const fn window(self) -> Duration {
+        Duration::from_micros(self.per.micros())
+    }
+
     /// Its unit.
     #[must_use]
     pub const fn per(self) -> Per {
@@ -254,6 +278,20 @@ mod tests {
 
     fn retry(ms: u64) -> Decision {
         Decision::RetryAfter(Duration::from_millis(ms))
+    }
+
+    #[test]
+    fn a_share_is_a_part_of_the_whole_in_a_unit_that_can_hold_it() {
+        let check = |whole: &str, part, expected: &str| {
+            let whole: Quota = whole.parse().unwrap();
+            assert_eq!(whole.share(part, 16).to_string(), expected, "{part} of {whole}");
+        };
+        check("80/s burst 20", 16, "80/s burst 20");
+        check("80/s burst 20", 5, "25/s burst 6");
+        check("80/s burst 20", 1, "5/s");
+        check("4/s burst 2", 1, "15/min");
+        check("24/min burst 7", 8, "12/min burst 3");
+        check("10/day", 1, "1/day");
     }
 
     #[test]

@@ -209,6 +209,12 @@ impl Limit {
         self.row().name
     }
 
+    /// Whether it counts one place, all of whose commands are one worker's.
+    #[must_use]
+    pub const fn is_of_place(self) -> bool {
+        matches!(self.row().of, Of::Place)
+    }
+
     /// The limit of a command's own place, which a refusal for rate closes: one busy group must
     /// not slow its neighbours. `None` of what has no place.
     #[must_use]

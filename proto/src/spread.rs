@@ -1,6 +1,7 @@
-//! Which gateway shall hold which partition: the same answer for everybody who knows the same.
+//! Which process shall hold which partition or lane: the same answer for everybody who knows the
+//! same.
 //!
-//! Nothing here decides ownership; the log does. Gateways that know different things for a moment
+//! Nothing here decides ownership; the log does. Processes that know different things for a moment
 //! want different things for a moment, and the lease lets one of them have it. The rule a newcomer
 //! would break: whoever holds no more than its share keeps all of it. A partition that moves costs
 //! a RESUME of each of its shards.
@@ -10,43 +11,44 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter::repeat_n;
 
 use crate::id::OwnerId;
-use crate::subject::Partition;
 
-/// What a gateway says that it holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Holder {
-    /// The partitions whose sockets it has.
-    pub held: BTreeSet<Partition>,
+/// What a process says that it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder<K> {
+    /// The partitions or lanes that it has.
+    pub held: BTreeSet<K>,
     /// It stops: all it holds is to be had, and it takes nothing.
     pub leaving: bool,
 }
 
-/// Places each of the partitions 0 to `count` − 1 with one of the gateways that stay: as evenly as
-/// they divide, with the fewest moves. Empty when nobody stays.
+/// Places each of `all` with one of the processes that stay: as evenly as they divide, with the
+/// fewest moves. Empty when nobody stays.
 #[must_use]
-pub fn spread(count: u8, holders: &BTreeMap<OwnerId, Holder>) -> BTreeMap<Partition, OwnerId> {
-    let all = || (0..count).map(Partition::Chain);
-    let mut claimed: BTreeSet<Partition> = BTreeSet::new();
-    let mut staying: Vec<(&OwnerId, Vec<Partition>)> = Vec::new();
-    for (gateway, holder) in holders.iter().filter(|(_, holder)| !holder.leaving) {
+pub fn spread<K: Ord + Copy>(
+    all: &BTreeSet<K>,
+    holders: &BTreeMap<OwnerId, Holder<K>>,
+) -> BTreeMap<K, OwnerId> {
+    let mut claimed: BTreeSet<K> = BTreeSet::new();
+    let mut staying: Vec<(&OwnerId, Vec<K>)> = Vec::new();
+    for (process, holder) in holders.iter().filter(|(_, holder)| !holder.leaving) {
         // What two say they hold counts for one of them.
-        let held = all().filter(|it| holder.held.contains(it) && claimed.insert(*it)).collect();
-        staying.push((gateway, held));
+        let held = all.intersection(&holder.held).filter(|it| claimed.insert(**it));
+        staying.push((process, held.copied().collect()));
     }
     if staying.is_empty() {
         return BTreeMap::new();
     }
     // What does not divide evenly stays with those who have most.
-    staying.sort_by_key(|(gateway, held)| (Reverse(held.len()), *gateway));
-    let (places, many) = (usize::from(count), staying.len());
+    staying.sort_by_key(|(process, held)| (Reverse(held.len()), *process));
+    let (places, many) = (all.len(), staying.len());
     let (share, over) = (places / many, places % many);
     let (mut placed, mut room) = (BTreeMap::new(), Vec::new());
-    for (rank, (gateway, held)) in staying.into_iter().enumerate() {
+    for (rank, (process, held)) in staying.into_iter().enumerate() {
         let most = share + usize::from(rank < over);
-        room.extend(repeat_n(gateway, most.saturating_sub(held.len())));
-        placed.extend(held.into_iter().take(most).map(|it| (it, gateway.clone())));
+        room.extend(repeat_n(process, most.saturating_sub(held.len())));
+        placed.extend(held.into_iter().take(most).map(|it| (it, process.clone())));
     }
-    let homeless: Vec<_> = all().filter(|it| !placed.contains_key(it)).collect();
+    let homeless: Vec<K> = all.iter().copied().filter(|it| !placed.contains_key(it)).collect();
     placed.extend(homeless.into_iter().zip(room.into_iter().cloned()));
     placed
 }
@@ -54,9 +56,10 @@ pub fn spread(count: u8, holders: &BTreeMap<OwnerId, Holder>) -> BTreeMap<Partit
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::subject::Partition;
     use proptest::prelude::*;
 
-    fn holder(held: impl IntoIterator<Item = u8>, leaving: bool) -> Holder {
+    fn holder(held: impl IntoIterator<Item = u8>, leaving: bool) -> Holder<Partition> {
         Holder { held: held.into_iter().map(Partition::Chain).collect(), leaving }
     }
 
@@ -68,6 +71,10 @@ mod tests {
         shares
     }
 
+    fn all(count: u8) -> BTreeSet<Partition> {
+        chains(0..count).into_iter().collect()
+    }
+
     fn chains(numbers: impl IntoIterator<Item = u8>) -> Vec<Partition> {
         numbers.into_iter().map(Partition::Chain).collect()
     }
@@ -76,13 +83,13 @@ mod tests {
     fn a_newcomer_gets_half_and_a_leaver_keeps_nothing() {
         let mut gateways = BTreeMap::from([("a".into(), holder(0..8, false))]);
         gateways.insert("b".into(), holder([], false));
-        let placed = spread(8, &gateways);
+        let placed = spread(&all(8), &gateways);
         let (a, b) = ("a".into(), "b".into());
         assert_eq!(shares(&placed), BTreeMap::from([(&a, chains(0..4)), (&b, chains(4..8))]));
         gateways.insert("a".into(), holder(0..8, true));
-        assert_eq!(shares(&spread(8, &gateways)), BTreeMap::from([(&b, chains(0..8))]));
+        assert_eq!(shares(&spread(&all(8), &gateways)), BTreeMap::from([(&b, chains(0..8))]));
         gateways.insert("b".into(), holder([], true));
-        assert_eq!(spread(8, &gateways), BTreeMap::new());
+        assert_eq!(spread(&all(8), &gateways), BTreeMap::new());
     }
 
     #[test]
@@ -90,12 +97,12 @@ mod tests {
         let gateways =
             BTreeMap::from([("a".into(), holder(0..1, false)), ("b".into(), holder(1..3, false))]);
         let (a, b) = ("a".into(), "b".into());
-        let placed = spread(3, &gateways);
+        let placed = spread(&all(3), &gateways);
         assert_eq!(shares(&placed), BTreeMap::from([(&a, chains(0..1)), (&b, chains(1..3))]));
     }
 
     /// Any gateways that say anything, also what others say too, and what is not there.
-    fn gateways() -> impl Strategy<Value = BTreeMap<OwnerId, Holder>> {
+    fn gateways() -> impl Strategy<Value = BTreeMap<OwnerId, Holder<Partition>>> {
         let said = prop::collection::btree_set(0..20_u8, 0..20);
         let one =
             (said, prop::bool::weighted(0.2)).prop_map(|(held, leaving)| holder(held, leaving));
@@ -109,7 +116,7 @@ mod tests {
             count in 0..20_u8,
             gateways in gateways(),
         ) {
-            let placed = spread(count, &gateways);
+            let placed = spread(&all(count), &gateways);
             let staying: Vec<_> = gateways.iter().filter(|(_, it)| !it.leaving).collect();
             if staying.is_empty() {
                 prop_assert!(placed.is_empty());
@@ -129,12 +136,12 @@ mod tests {
                     ((*id).clone(), Holder { held, leaving: false })
                 })
                 .collect();
-            prop_assert_eq!(spread(count, &settled), placed);
+            prop_assert_eq!(spread(&all(count), &settled), placed);
         }
 
         #[test]
         fn whoever_holds_no_more_than_its_share_keeps_it(count in 1..20_u8, gateways in gateways()) {
-            let placed = spread(count, &gateways);
+            let placed = spread(&all(count), &gateways);
             let staying = gateways.values().filter(|it| !it.leaving).count().max(1);
             let share = usize::from(count) / staying;
             for (id, holder) in gateways.iter().filter(|(_, it)| !it.leaving) {

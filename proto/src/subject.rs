@@ -7,8 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{self, Deserialize, Deserializer};
-use serde::ser::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::event::EventKind;
 use crate::hash::{fnv1a32, sha256_hex};
@@ -208,7 +207,8 @@ macro_rules! serde_as_text {
 serde_as_text!(Partition Source);
 
 /// One of the 16 shares of all scopes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
 pub struct Lane(u8);
 
 impl Lane {
@@ -239,6 +239,21 @@ impl Lane {
     #[must_use]
     pub const fn number(self) -> u8 {
         self.0
+    }
+}
+
+impl From<Lane> for u8 {
+    fn from(lane: Lane) -> Self {
+        lane.0
+    }
+}
+
+impl TryFrom<u8> for Lane {
+    type Error = NameError;
+
+    fn try_from(number: u8) -> Result<Self, NameError> {
+        let error = || NameError { found: number.to_string(), expected: "a lane: 0 to 15" };
+        Self::new(number).ok_or_else(error)
     }
 }
 
@@ -449,6 +464,9 @@ pub const SHARD_STATES: &str = "qq.v1.ctl.shard.*.*";
 /// Where gateways say that they live and what they hold.
 pub const HEARTBEATS: &str = "qq.v1.ctl.hb.*";
 
+/// Where workers say that they live and which lanes they have.
+pub const WORKERS: &str = "qq.v1.ctl.lanes.*";
+
 /// Where gateways are asked for partitions.
 pub const TAKES: &str = "qq.v1.ctl.take.*";
 
@@ -560,6 +578,12 @@ pub fn heartbeat(gateway: &OwnerId) -> String {
     format!("qq.v1.ctl.hb.{}", Token::escape(gateway.as_str()))
 }
 
+/// That one worker lives, and which lanes it has: `qq.v1.ctl.lanes.<worker>`.
+#[must_use]
+pub fn worker(worker: &OwnerId) -> String {
+    format!("qq.v1.ctl.lanes.{}", Token::escape(worker.as_str()))
+}
+
 /// Where a partition's holder is asked for it: `qq.v1.ctl.take.<pp>`.
 #[must_use]
 pub fn take(partition: Partition) -> String {
@@ -618,6 +642,7 @@ mod tests {
         assert_eq!(heartbeat(&"gw.1".into()), "qq.v1.ctl.hb.gw=2E1");
         assert_eq!(take(Partition::Chain(3)), "qq.v1.ctl.take.03");
         assert!(matches(HEARTBEATS, &heartbeat(&"gw.1".into())));
+        assert!(matches(WORKERS, &worker(&"wk.1".into())));
         assert!(matches(TAKES, &take(Partition::Chain(3))));
     }
 

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod bus;
 pub mod config;
+pub mod peers;
 pub mod random;
 pub mod rest;
 pub mod shutdown;

@@ -17,11 +17,13 @@ use crate::server::{Role, Server};
 use Role::{Admin, Consumer, Gateway, Worker};
 
 /// What may be published, by whom; nobody else may.
-const PUBLISH: [(&str, &[Role]); 41] = [
+const PUBLISH: [(&str, &[Role]); 43] = [
     ("qq.v1.ev.00.102.1-0.e.3.group.A1.message_create", &[Gateway]),
     ("qq.v1.ev.00.own", &[Gateway]),
     ("qq.v1.ev.wh.102.wh.ses", &[Gateway]),
-    ("qq.v1.ctl.hb.g1", &[Gateway, Worker, Admin]),
+    ("qq.v1.ctl.hb.g1", &[Gateway, Admin]),
+    ("qq.v1.ctl.take.00", &[Gateway, Admin]),
+    ("qq.v1.ctl.lanes.w1", &[Gateway, Worker, Admin]),
     ("qq.v1.cmd.102.group.A1.send", &[Worker, Consumer, Admin]),
     ("qq.v1.cmd.3.102.group.A1.send", &[Worker, Admin]),
     ("qq.v1.rpc.102.send", &[Consumer, Admin]),
@@ -63,11 +65,13 @@ const PUBLISH: [(&str, &[Role]); 41] = [
 ];
 
 /// What may be subscribed to.
-const SUBSCRIBE: [(&str, &[Role]); 11] = [
+const SUBSCRIBE: [(&str, &[Role]); 13] = [
     ("qq.v1.ev.>", &[Consumer, Admin]),
     ("qq.v1.res.>", &[Consumer, Admin]),
     ("qq.v1.cmd.>", &[Admin]),
-    ("qq.v1.ctl.>", &[Gateway, Worker, Admin]),
+    ("qq.v1.ctl.>", &[Gateway, Admin]),
+    ("qq.v1.ctl.lanes.*", &[Gateway, Worker, Admin]),
+    ("qq.v1.ctl.shard.*.*", &[Gateway, Worker, Admin]),
     ("qq.v1.rpc.>", &[Worker, Admin]),
     ("qq.handler.mine", &[Consumer, Admin]),
     ("$SRV.PING", &[Worker, Admin]),

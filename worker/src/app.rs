@@ -33,6 +33,7 @@ use crate::lane::Lanes;
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::scopes::Bounds;
+use crate::share::Share;
 use crate::work::{Settings, Solitude, Workshop};
 
 /// How often it is looked for messages whose reviewers have not spoken in time.
@@ -50,6 +51,8 @@ pub struct Parts {
     pub config: Arc<Config>,
     /// Where work comes from and outcomes go.
     pub bus: Arc<dyn Bus>,
+    /// Where other workers are met, if any are to share the lanes.
+    pub peers: Option<NatsBus>,
     /// What the cluster agrees on.
     pub state: Arc<dyn State>,
     /// Calls of the platform.
@@ -136,6 +139,7 @@ pub fn handler(
 /// A process's worker.
 pub struct Worker {
     lanes: Lanes,
+    peers: Option<NatsBus>,
     shop: Arc<Workshop>,
     grace: Duration,
 }
@@ -147,7 +151,9 @@ impl Worker {
     ///
     /// The registry has a worker's series already.
     pub fn new(parts: Parts, registry: &Registry) -> Result<Self, StartError> {
-        let Parts { config, bus, state, pool, presence, handler, owner, clock } = parts;
+        let Parts { config, bus, peers, state, pool, presence, handler, owner, clock } = parts;
+        let share = if peers.is_some() { Share::among_others() } else { Share::alone() };
+        let share = Arc::new(share);
         let name = handler.as_ref().map(|handler| handler.name());
         let metrics = Metrics::register(registry, name)?;
         let egress = egress::Parts {
@@ -158,6 +164,7 @@ impl Worker {
             owner: owner.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
+            share: Arc::clone(&share),
         };
         let shop = Arc::new(Workshop {
             state: Arc::clone(&state),
@@ -190,8 +197,9 @@ impl Worker {
             bounds: Bounds { scope_pieces: config.worker.scope_queue.into(), ..Bounds::default() },
             times: config.lease.times(),
             grace,
+            share,
         };
-        Ok(Self { lanes, shop, grace })
+        Ok(Self { lanes, peers, shop, grace })
     }
 
     /// The same worker with other bounds than configured, for a machine with less memory.
@@ -203,8 +211,15 @@ impl Worker {
 
     /// Works until `stop`, then drains within the configured grace.
     pub async fn run(self, stop: CancellationToken) -> Drained {
-        let (lanes, shop, grace) = (Arc::new(self.lanes), self.shop, self.grace);
-        let mut running = JoinSet::new();
+        let Self { lanes, peers, shop, grace } = self;
+        let (lanes, mut running, mut agreeing) = (Arc::new(lanes), JoinSet::new(), JoinSet::new());
+        if let Some(bus) = peers {
+            let (lanes, stop) = (Arc::clone(&lanes), stop.clone());
+            agreeing.spawn(async move {
+                let (owner, metrics) = (lanes.owner.clone(), lanes.metrics.clone());
+                lanes.share.agree(bus, owner, metrics, stop).await;
+            });
+        }
         for lane in Lane::all() {
             running.spawn(keep(Arc::clone(&lanes), lane, stop.clone()));
         }

@@ -9,6 +9,7 @@ mod settle;
 
 use std::collections::{HashMap, VecDeque};
 use std::error::Error;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use crate::dead_letter::Reason;
 use crate::duty::{Duty, Leave};
 use crate::metrics::Metrics;
 use crate::scopes::{Bounds, Cause, Output, Piece, Scopes};
+use crate::share::Share;
 use crate::work::{Assignment, Workshop};
 
 /// Deliveries that are taken in at one turn, and asked about at once.
@@ -42,6 +44,9 @@ const SHOW: Duration = Duration::from_secs(1);
 
 /// How long giving a lease away may take; without it the next holder waits for 6 s.
 const RELEASE_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long a lane that is given to another worker may drain: nobody works on it meanwhile.
+const GIVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long to wait before a feed that broke is opened anew.
 const REOPEN: Duration = Duration::from_secs(1);
@@ -67,6 +72,8 @@ pub struct Lanes {
     pub times: LeaseTimes,
     /// How long a lane may drain.
     pub grace: Duration,
+    /// Which lanes shall be this worker's.
+    pub share: Arc<Share>,
 }
 
 /// Why a lane's work came to an end.
@@ -79,53 +86,89 @@ enum End {
 }
 
 impl Lanes {
-    /// Holds a lane, whenever it can be had, until `stop`. Gives the pieces that were in hand and
-    /// given back.
+    /// Holds a lane, whenever it shall be ours and can be had, until `stop`. Gives the pieces that were
+    /// in hand and given back.
     pub async fn hold(&self, lane: Number, stop: &CancellationToken) -> usize {
         let key = LeaseKey::Lane(lane);
         loop {
-            let taking = tenure::take(&*self.state, key, &self.owner, self.times);
-            let Some((lease, asked)) = stop.run_until_cancelled(taking).await else { return 0 };
-            let tenure = Tenure::taken(self.times, asked);
+            let taking = async {
+                self.share.wanted(lane).await;
+                tokio::select! {
+                    taken = tenure::take(&*self.state, key, &self.owner, self.times) => Some(taken),
+                    () = self.share.unwanted(lane) => None,
+                }
+            };
+            let Some(taken) = stop.run_until_cancelled(taking).await else { return 0 };
+            let Some((lease, asked)) = taken else { continue };
+            let (tenure, held) = (Tenure::taken(self.times, asked), self.share.hold(lane));
             tracing::debug!(%lane, incarnation = lease.incarnation, "lane taken");
             let end = tokio::select! {
                 () = tenure.keep(&*self.state, key, &lease) => End::Lost,
-                end = self.work(lane, &tenure, stop) => end,
+                end = self.work_while_wanted(lane, &tenure, stop) => end,
             };
             tenure.end();
             let release = self.state.release_lease(key, &lease);
             let _ = timeout(RELEASE_WITHIN, release).await; // who is not told waits
+            drop(held);
             match end {
-                End::Drained(left) => return left,
+                End::Drained(left) if stop.is_cancelled() => return left,
+                End::Drained(left) => tracing::info!(%lane, left, "lane given to another worker"),
                 End::Lost => tracing::warn!(%lane, "lane lost to another worker"),
             }
         }
     }
 
-    async fn work(&self, lane: Number, tenure: &Tenure, stop: &CancellationToken) -> End {
+    async fn work_while_wanted(
+        &self,
+        lane: Number,
+        tenure: &Tenure,
+        stop: &CancellationToken,
+    ) -> End {
+        let leave = stop.child_token();
+        let giving = async {
+            self.share.unwanted(lane).await;
+            leave.cancel();
+            pending().await
+        };
+        tokio::select! {
+            end = self.work(lane, tenure, stop, &leave) => end,
+            () = giving => unreachable!("it never ends"),
+        }
+    }
+
+    /// Works until `leave`, which `stop` implies.
+    async fn work(
+        &self,
+        lane: Number,
+        tenure: &Tenure,
+        stop: &CancellationToken,
+        leave: &CancellationToken,
+    ) -> End {
         let (grace, ends) = watch::channel(None);
         let duty = Duty::new(tenure.clone(), ends, CancellationToken::new());
         let mut desk = Desk::new(self, lane, duty);
         loop {
-            let opened = stop.run_until_cancelled(self.bus.lane(lane)).await;
+            let opened = leave.run_until_cancelled(self.bus.lane(lane)).await;
             let (mut feed, broke) = match opened {
                 None => (None, Break::Stop),
                 Some(Ok(mut feed)) => {
-                    let broke = desk.serve(&mut *feed, stop).await;
+                    let broke = desk.serve(&mut *feed, leave).await;
                     (Some(feed), broke)
                 }
                 Some(Err(error)) => (None, Break::of(&error)),
             };
             match broke {
                 Break::Stop => {
-                    grace.send_replace(Some(Instant::now() + self.grace));
-                    return End::Drained(desk.drain(feed.as_deref_mut(), self.grace).await);
+                    let giving = if stop.is_cancelled() { self.grace } else { GIVE_WITHIN };
+                    let giving = giving.min(self.grace);
+                    grace.send_replace(Some(Instant::now() + giving));
+                    return End::Drained(desk.drain(feed.as_deref_mut(), giving).await);
                 }
                 Break::Taken => return End::Lost,
                 Break::Broken => {
                     tracing::warn!(%lane, "feed broke and is opened anew");
                     desk.scopes.reopened();
-                    stop.run_until_cancelled(sleep(REOPEN)).await;
+                    leave.run_until_cancelled(sleep(REOPEN)).await;
                 }
             }
         }
@@ -217,7 +260,11 @@ impl<'a> Desk<'a> {
                 settled = self.settler.next() => self.settled(settled),
                 delivery = feed.next(), if wants_more => {
                     let (deliveries, error) = gather(feed, delivery);
+                    let was_idle = self.scopes.is_idle();
                     self.take_in(deliveries).await;
+                    if was_idle {
+                        self.show(); // work that has come is not seen a second later only
+                    }
                     if let Some(error) = error {
                         return Break::of(&error);
                     }
@@ -398,6 +445,17 @@ impl<'a> Desk<'a> {
         metrics.lane(self.lane, scopes.waiting(), scopes.in_hand());
         for (stream, unacknowledged) in scopes.unacknowledged() {
             metrics.consumer(self.lane, stream, unacknowledged);
+        }
+    }
+}
+
+/// What is shown of a lane ends with it: what is left is another's to show.
+impl Drop for Desk<'_> {
+    fn drop(&mut self) {
+        let metrics = &self.lanes.metrics;
+        metrics.lane(self.lane, 0, 0);
+        for (stream, _) in self.scopes.unacknowledged() {
+            metrics.consumer(self.lane, stream, 0);
         }
     }
 }

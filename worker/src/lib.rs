@@ -13,4 +13,5 @@ pub mod lane;
 pub mod metrics;
 pub mod presence;
 pub mod scopes;
+pub mod share;
 pub mod work;

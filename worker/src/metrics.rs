@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use qqrelay_proto::limits::Limit;
 use qqrelay_proto::outcome::Outcome;
@@ -32,6 +32,8 @@ pub struct Metrics {
     waiting: IntGaugeVec,
     in_hand: IntGaugeVec,
     held: IntCounterVec,
+    lanes_held: IntGauge,
+    workers: IntGauge,
 }
 
 impl Metrics {
@@ -75,8 +77,13 @@ impl Metrics {
                 "Sends that waited because their bot had no session.",
                 &["end"],
             )?,
+            lanes_held: IntGauge::new("qqrelay_lanes_held", "Lanes that this worker has.")?,
+            workers: IntGauge::new(
+                "qqrelay_workers",
+                "Workers that this one hears, itself included.",
+            )?,
         };
-        let all: [Box<dyn Collector>; 9] = [
+        let all: [Box<dyn Collector>; 11] = [
             Box::new(metrics.outcomes.clone()),
             Box::new(metrics.limit_wait_seconds.clone()),
             Box::new(metrics.consumer_lag.clone()),
@@ -86,6 +93,8 @@ impl Metrics {
             Box::new(metrics.waiting.clone()),
             Box::new(metrics.in_hand.clone()),
             Box::new(metrics.held.clone()),
+            Box::new(metrics.lanes_held.clone()),
+            Box::new(metrics.workers.clone()),
         ];
         for series in all {
             registry.register(series)?;
@@ -117,6 +126,12 @@ impl Metrics {
         for end in [Hold::Connected, Hold::GivenUp] {
             self.held.with_label_values(&[end.label()]);
         }
+    }
+
+    /// This worker has so many lanes, and hears so many workers.
+    pub fn shares(&self, lanes: usize, workers: usize) {
+        self.lanes_held.set(i64::try_from(lanes).unwrap_or(i64::MAX));
+        self.workers.set(i64::try_from(workers).unwrap_or(i64::MAX));
     }
 
     /// A command came to this, final or not.
@@ -236,7 +251,7 @@ mod tests {
         let metrics = Metrics::register(&registry, Some("echo")).expect("the names differ");
         let before: Vec<_> =
             registry.gather().iter().map(|family| family.get_metric().len()).collect();
-        assert_eq!(before.len(), 9);
+        assert_eq!(before.len(), 11);
         metrics.outcome(&Outcome::Expired);
         metrics.waited_for_limit(Limit::Channel, Duration::from_millis(250));
         metrics.dead_letter(Reason::Overflow);

@@ -8,13 +8,13 @@ use qqrelay_proto::id::OwnerId;
 use qqrelay_proto::lease::LeaseTimes;
 use qqrelay_proto::subject::Partition;
 use qqrelay_runtime::bus::nats::{Given, NatsBus, Take};
+use qqrelay_runtime::peers::Peers;
 use qqrelay_runtime::state::{Lease, LeaseKey, State};
 use qqrelay_runtime::tenure::{Look, Taker};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tracing::{debug, info};
 
-use super::peers::Peers;
 use crate::metrics::{LeaseFrom, Metrics};
 
 /// How long a holder may take to hand a partition over.
@@ -29,7 +29,7 @@ pub(super) struct Claims {
     pub(super) state: Arc<dyn State>,
     pub(super) times: LeaseTimes,
     pub(super) bus: NatsBus,
-    pub(super) peers: Mutex<Peers>,
+    pub(super) peers: Mutex<Peers<Partition>>,
     pub(super) metrics: Metrics,
     /// Partitions are asked for one at a time: each that moves is deaf for a moment.
     pub(super) turn: Semaphore,
@@ -39,7 +39,7 @@ pub(super) struct Claims {
 pub(super) type Claimed = (Lease, tokio::time::Instant);
 
 impl Claims {
-    pub(super) fn peers<T>(&self, look: impl FnOnce(&mut Peers, Instant) -> T) -> T {
+    pub(super) fn peers<T>(&self, look: impl FnOnce(&mut Peers<Partition>, Instant) -> T) -> T {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         look(&mut peers, Instant::now())
     }

@@ -8,10 +8,10 @@
 //! told by the log.
 
 mod claim;
-mod peers;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::replace;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,9 +19,10 @@ use futures_util::FutureExt;
 use qqrelay_proto::chain::Why;
 use qqrelay_proto::id::OwnerId;
 use qqrelay_proto::lease::LeaseTimes;
-use qqrelay_proto::spread::{Holder, spread};
+use qqrelay_proto::spread::Holder;
 use qqrelay_proto::subject::Partition;
-use qqrelay_runtime::bus::nats::{Given, Heartbeat, NatsBus, Reply, Take, Word};
+use qqrelay_runtime::bus::nats::{Given, NatsBus, Reply, Take, Word};
+use qqrelay_runtime::peers::{Heartbeat, LOOK_EVERY, Peers, SAY_EVERY};
 use qqrelay_runtime::state::State;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -30,14 +31,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use self::claim::{Claimed, Claims};
-use self::peers::{Peers, SAY_EVERY};
 use self::upkeep::Upkeep;
 use crate::metrics::{Metrics, Move};
 use crate::partition::Ended;
 use crate::trouble::InFull;
-
-/// How often it is looked whether anything shall be moved.
-const LOOK: Duration = Duration::from_millis(250);
 
 /// How long one who stops keeps its sockets open for those who stay to ask for them.
 const OFFER_FOR: Duration = Duration::from_secs(4);
@@ -79,12 +76,14 @@ pub(crate) struct Steward {
     farewells: JoinSet<()>,
     /// Since when the process stops.
     leaving: Option<Instant>,
+    /// Whether it was said that this gateway does not hear itself.
+    was_deaf: bool,
 }
 
 /// The others.
 struct Cluster {
     claims: Arc<Claims>,
-    said: watch::Sender<Heartbeat>,
+    said: watch::Sender<Heartbeat<Partition>>,
 }
 
 /// Where a partition is, as far as this process is concerned.
@@ -114,10 +113,10 @@ impl Steward {
         let now = Instant::now();
         let places = posts.keys().map(|partition| (*partition, Place::Elsewhere(now))).collect();
         let cluster = shared.map(|Shared { bus, state, owner, times }| {
-            let (gateway, peers) = (owner.clone(), Mutex::new(Peers::new(owner.clone())));
+            let peers = Mutex::new(Peers::new(owner.clone(), now.into_std()));
+            let said = Heartbeat { process: owner.clone(), held: BTreeSet::new(), leaving: false };
             let (metrics, turn) = (metrics.clone(), Semaphore::new(1));
             let claims = Arc::new(Claims { owner, state, times, bus, peers, metrics, turn });
-            let said = Heartbeat { gateway, held: BTreeSet::new(), leaving: false };
             Cluster { claims, said: watch::Sender::new(said) }
         });
         Self {
@@ -129,6 +128,7 @@ impl Steward {
             held: JoinSet::new(),
             farewells: JoinSet::new(),
             leaving: None,
+            was_deaf: false,
         }
     }
 
@@ -140,7 +140,7 @@ impl Steward {
             talk.spawn(listen(claims.bus.clone(), words));
             talk.spawn(speak(claims.bus.clone(), said.subscribe()));
         }
-        let mut look = interval(LOOK);
+        let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -187,7 +187,8 @@ impl Steward {
             return;
         }
         let is_leaving = self.leaving.is_some();
-        let is_theirs = is_leaving || self.placed().get(&partition) == Some(&take.by);
+        let placed = self.placed().unwrap_or_default();
+        let is_theirs = is_leaving || placed.get(&partition) == Some(&take.by);
         // One at a time, so that the others are heard meanwhile; who stops has to be quick.
         let others = self.places.values().filter(|place| place.is_given()).count();
         match self.places.get_mut(&partition) {
@@ -206,16 +207,15 @@ impl Steward {
         }
     }
 
-    /// Which gateway shall hold what, as far as this one knows.
-    fn placed(&self) -> BTreeMap<Partition, OwnerId> {
-        let Some(Cluster { claims, said }) = &self.cluster else { return BTreeMap::new() };
-        let mut gateways = claims.peers(|peers, now| peers.living(now));
-        self.metrics.gateways(gateways.len() + 1);
-        let held = said.borrow().held.clone();
-        let leaving = self.leaving.is_some();
-        gateways.insert(claims.owner.clone(), Holder { held, leaving });
-        let count = u8::try_from(self.posts.len()).unwrap_or(Partition::MAX);
-        spread(count, &gateways)
+    /// Which gateway shall hold what, as far as this one knows; `None` while it hears too little.
+    fn placed(&self) -> Option<BTreeMap<Partition, OwnerId>> {
+        let Cluster { claims, said } = self.cluster.as_ref()?;
+        let Heartbeat { held, leaving, .. } = said.borrow().clone();
+        let all = self.posts.keys().copied().collect();
+        claims.peers(|peers, now| {
+            self.metrics.gateways(peers.living(now).len() + 1);
+            peers.placed(&all, Holder { held, leaving }, now)
+        })
     }
 
     /// Begins to want what shall be ours, and ends to want what shall not.
@@ -227,11 +227,14 @@ impl Steward {
             }
             return;
         };
-        if !claims.peers(|peers, now| peers.has_listened(now)) {
-            return; // deaf: things stay as they are
-        }
         let claims = claims.clone();
-        let placed = self.placed();
+        if claims.peers(|peers, now| peers.is_deaf(now)) && !replace(&mut self.was_deaf, true) {
+            warn!(
+                "this gateway does not hear itself on NATS: let its user publish and subscribe \
+                 qq.v1.ctl.>; until then partitions are not shared evenly"
+            );
+        }
+        let Some(placed) = self.placed() else { return };
         let ours = |partition: &Partition| placed.get(partition) == Some(&claims.owner);
         for (partition, place) in &mut self.places {
             if let Place::Claimed(claim) = place
@@ -346,7 +349,7 @@ impl Place {
 }
 
 /// Says that this gateway lives: now and then, and at once when something is new.
-async fn speak(bus: NatsBus, mut said: watch::Receiver<Heartbeat>) {
+async fn speak(bus: NatsBus, mut said: watch::Receiver<Heartbeat<Partition>>) {
     let mut again = interval(SAY_EVERY);
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -355,7 +358,7 @@ async fn speak(bus: NatsBus, mut said: watch::Receiver<Heartbeat>) {
             changed = said.changed() => if changed.is_err() { return },
         }
         let now = said.borrow_and_update().clone();
-        if let Err(error) = bus.say_heartbeat(&now).await {
+        if let Err(error) = bus.say_gateway(&now).await {
             debug!(%error, "that this gateway lives was not said");
         }
     }
@@ -364,7 +367,7 @@ async fn speak(bus: NatsBus, mut said: watch::Receiver<Heartbeat>) {
 /// Hears all gateways, this one too.
 async fn listen(bus: NatsBus, words: mpsc::Sender<Word>) {
     loop {
-        match bus.hear_peers().await {
+        match bus.hear_gateways().await {
             Ok(mut peers) => {
                 while let Some(word) = peers.next().await {
                     if words.send(word).await.is_err() {

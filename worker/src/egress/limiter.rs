@@ -1,30 +1,29 @@
 //! Keeps a command until the platform's rates allow it, or until it is not worth sending.
 //!
-//! The shared state decides. While it does not answer, this worker's own buckets do: a scope's are
-//! exact, because one worker has all of a scope's sends; a bot's are its share of the lanes.
+//! The shared state decides, and this worker's own buckets must agree: after the state has forgotten
+//! everything they still know. While it does not answer they decide alone. A place's are exact, because
+//! one worker has all of a place's sends; of what all workers share, each has its part of the lanes.
 
-use std::collections::HashMap;
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use qqrelay_proto::bucket::{self, Bucket, Decision};
+use qqrelay_proto::bucket::Decision;
 use qqrelay_proto::command::Command;
 use qqrelay_proto::id::AppId;
 use qqrelay_proto::limits::{Limit, Limits, Need};
 use qqrelay_proto::time::UnixMs;
-use qqrelay_runtime::state::{Admission, State, StateError, Want};
+use qqrelay_runtime::state::{Admission, State, Want};
 use qqrelay_runtime::store::Clock;
 
+use super::own::Own;
 use crate::duty::{Duty, Leave};
 use crate::metrics::Metrics;
+use crate::share::Share;
 
 /// The longest wait for the rate of a message that has no deadline. Behind it waits its whole
 /// scope, replies with deadlines among them.
 const PUSH_PATIENCE: Duration = Duration::from_secs(60);
-
-/// Buckets that are remembered here at most, for the time without a state.
-const OWN_BUCKETS: usize = 16_384;
 
 /// Whether a command may be sent now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +47,8 @@ pub(super) struct Limiter {
     limits: Limits,
     clock: Clock,
     metrics: Metrics,
-    own: Mutex<HashMap<(AppId, String), Bucket>>,
+    own: Mutex<Own>,
+    share: Arc<Share>,
 }
 
 impl Limiter {
@@ -57,8 +57,9 @@ impl Limiter {
         limits: Limits,
         clock: Clock,
         metrics: Metrics,
+        share: Arc<Share>,
     ) -> Self {
-        Self { state, limits, clock, metrics, own: Mutex::default() }
+        Self { state, limits, clock, metrics, own: Mutex::default(), share }
     }
 
     /// Waits for room in every bucket that the command needs, and takes it.
@@ -97,10 +98,7 @@ impl Limiter {
     pub(super) async fn cool_down(&self, command: &Command, wait: Duration) {
         let Some(limit) = Limit::of_place(command) else { return };
         let Some(bucket) = limit.bucket(command) else { return };
-        let now = self.clock.now();
-        self.with_own(|own| {
-            own.entry((command.app.clone(), bucket.clone())).or_default().cool_down(now, wait);
-        });
+        self.own().cool_down(self.clock.now(), &command.app, &bucket, wait);
         if let Err(error) = self.state.cool_down(&command.app, &bucket, wait).await {
             let error = &error as &dyn Error;
             tracing::warn!(app = %command.app, error, "cool-down is known to this worker only");
@@ -111,42 +109,22 @@ impl Limiter {
         let wants: Vec<_> =
             needs.iter().map(|need| Want { bucket: &need.bucket, quota: need.quota }).collect();
         match self.state.admit(app, &wants).await {
-            Ok(Admission::Admitted) => {
-                self.take_own(app, needs); // so that these are right when they are needed
-                Ok(Admission::Admitted)
+            // Its own buckets take it too, so that they are right when they are needed.
+            Ok(Admission::Admitted) => {}
+            Ok(later) => return later,
+            Err(error) => {
+                tracing::warn!(%app, error = &error as &dyn Error, "limits are this worker's own now");
+                self.own().alone(self.clock.now());
             }
-            Ok(later) => Ok(later),
-            Err(error) => Err(error),
         }
-        .unwrap_or_else(|error: StateError| {
-            tracing::warn!(%app, error = &error as &dyn Error, "limits are this worker's own now");
-            match self.take_own(app, needs) {
-                Decision::Allowed => Admission::Admitted,
-                Decision::RetryAfter(wait) => Admission::RetryAfter { want: 0, wait },
-            }
-        })
+        match self.own().take(self.clock.now(), app, needs, self.share.size()) {
+            Decision::Allowed => Admission::Admitted,
+            Decision::RetryAfter(wait) => Admission::RetryAfter { want: 0, wait },
+        }
     }
 
-    fn take_own(&self, app: &AppId, needs: &[Need]) -> Decision {
-        let now = self.clock.now();
-        self.with_own(|own| {
-            if own.len() + needs.len() > OWN_BUCKETS {
-                own.retain(|_, bucket| bucket.stale_at() > now);
-            }
-            let key = |need: &Need| (app.clone(), need.bucket.clone());
-            let mut taken: Vec<_> =
-                needs.iter().map(|need| own.remove(&key(need)).unwrap_or_default()).collect();
-            let quotas = needs.iter().map(|need| need.quota);
-            let decision = bucket::take(now, quotas.zip(&mut taken));
-            if own.len() + needs.len() <= OWN_BUCKETS {
-                own.extend(needs.iter().map(key).zip(taken));
-            }
-            decision
-        })
-    }
-
-    fn with_own<T>(&self, change: impl FnOnce(&mut HashMap<(AppId, String), Bucket>) -> T) -> T {
+    fn own(&self) -> MutexGuard<'_, Own> {
         // A panic elsewhere leaves whole buckets behind.
-        change(&mut self.own.lock().unwrap_or_else(PoisonError::into_inner))
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,6 +9,7 @@ mod audits;
 mod closed;
 mod journal;
 mod limiter;
+mod own;
 mod pursuit;
 mod rights;
 
@@ -38,6 +39,7 @@ use self::rights::Rights;
 use crate::duty::{Duty, Leave};
 use crate::metrics::Metrics;
 use crate::presence::Presence;
+use crate::share::Share;
 use crate::work::Past;
 
 /// How commands are sent.
@@ -69,6 +71,8 @@ pub struct Parts {
     pub clock: Clock,
     /// What is counted.
     pub metrics: Metrics,
+    /// Which part of the bots' limits is this worker's while nobody counts them together.
+    pub share: Arc<Share>,
 }
 
 /// The way out.
@@ -90,9 +94,14 @@ impl Egress {
     /// Builds the way out.
     #[must_use]
     pub fn new(parts: Parts, setup: Setup) -> Self {
-        let Parts { bus, state, pool, presence, owner, clock, metrics } = parts;
-        let limiter =
-            Limiter::new(Arc::clone(&state), setup.limits.clone(), clock.clone(), metrics.clone());
+        let Parts { bus, state, pool, presence, owner, clock, metrics, share } = parts;
+        let limiter = Limiter::new(
+            Arc::clone(&state),
+            setup.limits.clone(),
+            clock.clone(),
+            metrics.clone(),
+            share,
+        );
         Self {
             pool,
             presence,

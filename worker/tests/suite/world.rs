@@ -116,6 +116,7 @@ impl World {
         let registry = Registry::new();
         let parts = Parts {
             config: Arc::new(self.config.clone()),
+            peers: None,
             bus: match &self.cuts {
                 Some(cuts) => Arc::clone(cuts) as Arc<dyn Bus>,
                 None => Arc::new(self.bus.clone()),

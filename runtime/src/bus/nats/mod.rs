@@ -51,7 +51,7 @@ use lane::Acked;
 use link::Link;
 
 pub use connect::ConnectError;
-pub use peers::{Given, Heartbeat, Peers, Reply, Take, Word};
+pub use peers::{Gateways, Given, Reply, Take, Word, Workers};
 pub use request::RequestError;
 pub use service::{ServiceMetrics, WAIT};
 pub use shards::{ShardState, ShardStates};

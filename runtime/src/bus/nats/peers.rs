@@ -1,9 +1,9 @@
-//! What gateways say to each other on core NATS: that they live and what they hold
-//! (`qq.v1.ctl.hb.<gateway>`), and that one wants a partition of another (`qq.v1.ctl.take.<pp>`).
+//! What processes say to others of their kind on core NATS: that they live and what they hold
+//! (`qq.v1.ctl.hb.<gateway>`, `qq.v1.ctl.lanes.<worker>`), and that a gateway wants a partition of
+//! another (`qq.v1.ctl.take.<pp>`).
 //!
 //! Nobody may rely on any of it: it makes moves quick and rare, and the log decides.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -11,24 +11,15 @@ use async_nats::{Client, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use qqrelay_proto::id::OwnerId;
-use qqrelay_proto::subject::{HEARTBEATS, Partition, TAKES, heartbeat, take};
+use qqrelay_proto::subject::{
+    HEARTBEATS, Lane, Partition, TAKES, WORKERS, heartbeat, take, worker,
+};
 use serde::{Deserialize, Serialize};
 
 use super::NatsBus;
 use super::request::RequestError;
 use crate::bus::BusError;
-
-/// That a gateway lives, and what it holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heartbeat {
-    /// Which.
-    pub gateway: OwnerId,
-    /// The partitions whose sockets it has, `["00", "03"]`.
-    pub held: BTreeSet<Partition>,
-    /// It stops, and whoever stays may ask for what it holds.
-    #[serde(default)]
-    pub leaving: bool,
-}
+use crate::peers::Heartbeat;
 
 /// What a gateway asks of another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +41,7 @@ pub enum Given {
 }
 
 /// What gateways say, and what this one is asked.
-pub struct Peers {
+pub struct Gateways {
     heartbeats: Subscriber,
     takes: Subscriber,
     client: Client,
@@ -60,7 +51,7 @@ pub struct Peers {
 #[derive(Debug)]
 pub enum Word {
     /// It lives.
-    Heartbeat(Heartbeat),
+    Heartbeat(Heartbeat<Partition>),
     /// It wants a partition.
     Take(Partition, Take, Reply),
 }
@@ -87,7 +78,7 @@ impl Reply {
     }
 }
 
-impl Peers {
+impl Gateways {
     /// The next word that can be read; `None` once the connection has ended for good.
     pub async fn next(&mut self) -> Option<Word> {
         loop {
@@ -111,6 +102,22 @@ impl Peers {
     }
 }
 
+/// What workers say.
+pub struct Workers {
+    heartbeats: Subscriber,
+}
+
+impl Workers {
+    /// The next word that can be read; `None` once the connection has ended for good.
+    pub async fn next(&mut self) -> Option<Heartbeat<Lane>> {
+        loop {
+            if let Ok(said) = serde_json::from_slice(&self.heartbeats.next().await?.payload) {
+                return Some(said);
+            }
+        }
+    }
+}
+
 impl NatsBus {
     /// Says that a gateway lives, if there is a connection: what waits for one would be said when
     /// it is no longer true. Nobody answers.
@@ -118,13 +125,30 @@ impl NatsBus {
     /// # Errors
     ///
     /// There is no connection.
-    pub async fn say_heartbeat(&self, said: &Heartbeat) -> Result<(), BusError> {
+    pub async fn say_gateway(&self, said: &Heartbeat<Partition>) -> Result<(), BusError> {
+        self.say(heartbeat(&said.process), said).await
+    }
+
+    /// Says that a worker lives, as [`NatsBus::say_gateway`].
+    ///
+    /// # Errors
+    ///
+    /// There is no connection.
+    pub async fn say_worker(&self, said: &Heartbeat<Lane>) -> Result<(), BusError> {
+        self.say(worker(&said.process), said).await
+    }
+
+    async fn say(
+        &self,
+        subject: String,
+        said: &Heartbeat<impl Ord + Serialize>,
+    ) -> Result<(), BusError> {
         let link = self.link().await?;
         if !link.is_up() {
             return Err(BusError::Unavailable("not connected".into()));
         }
         let text = serde_json::to_vec(said).expect("texts are JSON");
-        let said = link.client.publish(heartbeat(&said.gateway), text.into()).await;
+        let said = link.client.publish(subject, text.into()).await;
         said.map_err(|error| BusError::Unavailable(error.into()))
     }
 
@@ -133,14 +157,23 @@ impl NatsBus {
     /// # Errors
     ///
     /// There is no connection that could ask for it.
-    pub async fn hear_peers(&self) -> Result<Peers, BusError> {
-        let client = self.link().await?.client.clone();
-        let subscribe = async |subject: &'static str| {
-            let heard = client.subscribe(subject).await;
-            heard.map_err(|error| BusError::Unavailable(error.into()))
-        };
-        let (heartbeats, takes) = (subscribe(HEARTBEATS).await?, subscribe(TAKES).await?);
-        Ok(Peers { heartbeats, takes, client })
+    pub async fn hear_gateways(&self) -> Result<Gateways, BusError> {
+        let (heartbeats, takes) = (self.hear(HEARTBEATS).await?, self.hear(TAKES).await?);
+        Ok(Gateways { heartbeats, takes, client: self.link().await?.client.clone() })
+    }
+
+    /// Hears workers, this one too, from now on.
+    ///
+    /// # Errors
+    ///
+    /// There is no connection that could ask for it.
+    pub async fn hear_workers(&self) -> Result<Workers, BusError> {
+        Ok(Workers { heartbeats: self.hear(WORKERS).await? })
+    }
+
+    async fn hear(&self, subject: &'static str) -> Result<Subscriber, BusError> {
+        let heard = self.link().await?.client.subscribe(subject).await;
+        heard.map_err(|error| BusError::Unavailable(error.into()))
     }
 
     /// Asks a partition's holder for it.
@@ -163,16 +196,22 @@ impl NatsBus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn words_read_as_the_design_writes_them() {
         let held = BTreeSet::from([Partition::Chain(0), Partition::Chain(3)]);
-        let said = Heartbeat { gateway: "gw-1".into(), held, leaving: false };
-        let text = r#"{"gateway":"gw-1","held":["00","03"],"leaving":false}"#;
+        let said = Heartbeat { process: "gw-1".into(), held, leaving: false };
+        let text = r#"{"process":"gw-1","held":["00","03"],"leaving":false}"#;
         assert_eq!(serde_json::to_string(&said).expect("texts are JSON"), text);
-        let read: Heartbeat = serde_json::from_str(text).expect("what we write reads back");
+        let read: Heartbeat<Partition> = serde_json::from_str(text).expect("it reads back");
         assert_eq!(read, said);
-        assert!(serde_json::from_str::<Heartbeat>(r#"{"gateway":"g","held":["x"]}"#).is_err());
+        let text = r#"{"process":"wk-1","held":[3,15],"leaving":true}"#;
+        let read: Heartbeat<Lane> = serde_json::from_str(text).expect("it reads back");
+        assert_eq!(serde_json::to_string(&read).expect("texts are JSON"), text);
+        for wrong in [r#"{"process":"w","held":[16]}"#, r#"{"process":"w","held":["x"]}"#] {
+            assert!(serde_json::from_str::<Heartbeat<Lane>>(wrong).is_err(), "{wrong}");
+        }
         assert_eq!(serde_json::to_string(&Given::Refused).expect("a word is JSON"), r#""refused""#);
     }
 }
