@@ -11,6 +11,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::Context;
+use qqrelay_proto::subject::Lane;
 use qqrelay_runtime::bus::nats::NatsBus;
 use qqrelay_runtime::bus::{Bus as _, StoredLetter};
 use qqrelay_runtime::config::{self, Config as RelayConfig, Nats};
@@ -19,6 +20,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
 
+use crate::edges::Edges;
 use crate::invariants::{self, Answers, Expected, Owed, Report};
 use crate::process::{Relay, Start};
 use crate::run::Run;
@@ -36,8 +38,9 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(120);
 /// How long the last replies may take: what waited for a killed relay goes at the platform's pace.
 const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 
-/// A lane that is given nothing at so many looks in a row will be given nothing more.
-const IDLE_LOOKS: usize = 50;
+/// A lane that is given nothing at so many looks in a row will be given nothing more. Who has just
+/// taken a lane needs a moment to be given anything.
+const IDLE_LOOKS: usize = 150;
 
 /// One bot.
 #[derive(Debug, Clone)]
@@ -75,6 +78,8 @@ pub struct Setup {
     pub expected: Expected,
     /// The servers beside the relay; without any it is one process on a file.
     pub servers: Option<Servers>,
+    /// Whether each process comes to Redis, and to a single nats-server, by a proxy of its own.
+    pub edges: bool,
 }
 
 /// The servers of a relay whose gateway and workers run apart.
@@ -139,6 +144,7 @@ pub struct Cluster {
     workers: Vec<Relay>,
     folder: TempDir,
     env: Vec<(String, String)>,
+    edges: bool,
     starts: usize,
     judged: bool,
 }
@@ -150,7 +156,7 @@ impl Cluster {
     ///
     /// The platform does not start.
     pub async fn new(setup: Setup) -> anyhow::Result<Self> {
-        let Setup { bots, mut platform, env, expected, servers } = setup;
+        let Setup { bots, mut platform, env, expected, servers, edges } = setup;
         platform.apps =
             bots.iter().map(|bot| AppConfig::new(bot.app.as_str(), bot.secret())).collect();
         let platform = Simulator::start(platform).await?;
@@ -174,6 +180,7 @@ impl Cluster {
             workers,
             folder,
             env,
+            edges,
             starts,
             judged,
         })
@@ -236,13 +243,19 @@ impl Cluster {
 
     async fn process(&mut self, role: &'static str) -> anyhow::Result<Relay> {
         self.starts += 1;
+        let edges = match &self.servers {
+            Some(servers) if self.edges => Edges::of(servers).await?,
+            _ => Edges::default(),
+        };
         let start = Start {
             role,
             config: &self.folder.path().join("qqrelay.toml"),
-            env: &self.env,
+            env: &[&*self.env, &edges.env()].concat(),
             output: self.output_file(self.starts),
         };
-        Relay::start(start).await
+        let mut relay = Relay::start(start).await?;
+        relay.edges = edges;
+        Ok(relay)
     }
 
     /// Kills the worker that has run longest.
@@ -293,6 +306,12 @@ impl Cluster {
         Some(shards)
     }
 
+    /// All that only work, the one that has run longest first.
+    #[must_use]
+    pub fn workers(&self) -> &[Relay] {
+        &self.workers
+    }
+
     /// The worker that has run longest.
     ///
     /// # Panics
@@ -341,6 +360,29 @@ impl Cluster {
     pub fn wake(&mut self, gateway: Relay) -> anyhow::Result<()> {
         gateway.go_on()?;
         self.gateways.insert(0, gateway);
+        Ok(())
+    }
+
+    /// Stops the worker that has run longest and takes it out of sight.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it has ended by itself.
+    pub fn put_worker_to_sleep(&mut self) -> anyhow::Result<Relay> {
+        anyhow::ensure!(!self.workers.is_empty(), "no worker to stop");
+        let worker = self.workers.remove(0);
+        worker.stand_still()?;
+        Ok(worker)
+    }
+
+    /// Lets a worker that sleeps go on.
+    ///
+    /// # Errors
+    ///
+    /// It has ended by itself.
+    pub fn wake_worker(&mut self, worker: Relay) -> anyhow::Result<()> {
+        worker.go_on()?;
+        self.workers.insert(0, worker);
         Ok(())
     }
 
@@ -404,20 +446,32 @@ impl Cluster {
     /// They did not in time; what the relay said is in the error.
     pub async fn shared(&self) -> anyhow::Result<()> {
         let partitions = self.config()?.layout().partitions;
-        let share = partitions as usize / self.gateways.len().max(1);
+        self.even(&self.gateways, "qqrelay_partitions_held", partitions).await?;
+        self.live().await
+    }
+
+    /// Waits until the workers share the lanes evenly.
+    ///
+    /// # Errors
+    ///
+    /// They did not in time; what the relay said is in the error.
+    pub async fn lanes_shared(&self) -> anyhow::Result<()> {
+        self.even(&self.workers, "qqrelay_lanes_held", Lane::COUNT).await
+    }
+
+    async fn even(&self, processes: &[Relay], series: &str, all: u8) -> anyhow::Result<()> {
+        let share = usize::from(all) / processes.len().max(1);
         let mut seen = Vec::new();
-        let spread = within(SETTLE_WITHIN, "the partitions are spread", async || {
+        let spread = within(SETTLE_WITHIN, "everybody has its share", async || {
             seen.clear();
-            for gateway in &self.gateways {
-                seen.extend(gateway.series("qqrelay_partitions_held").await.ok()?);
+            for process in processes {
+                seen.extend(process.series(series).await.ok()?);
             }
             let is_even = |&held: &f64| held == share as f64 || held == (share + 1) as f64;
-            (seen.iter().all(is_even) && seen.iter().sum::<f64>() == f64::from(partitions))
-                .then_some(())
+            (seen.iter().all(is_even) && seen.iter().sum::<f64>() == f64::from(all)).then_some(())
         });
         let spread = spread.await;
-        spread.with_context(|| format!("{seen:?}\n{}", self.output().unwrap_or_default()))?;
-        self.live().await
+        spread.with_context(|| format!("{seen:?}\n{}", self.output().unwrap_or_default()))
     }
 
     /// Waits until the log has everything that the platform has sent.
@@ -428,7 +482,7 @@ impl Cluster {
     pub async fn settle(&self) -> anyhow::Result<()> {
         let settled = within(SETTLE_WITHIN, "everything is durable", async || {
             let shards = self.all_shards().await?;
-            settle::is_settled(&self.platform.sessions(), &shards).then_some(())
+            settle::is_settled(&self.platform.sessions(), &shards, self.shards).then_some(())
         });
         settled.await.with_context(|| self.output().unwrap_or_default())
     }
@@ -439,18 +493,22 @@ impl Cluster {
     ///
     /// It had something to do until the end; what the relay said is in the error.
     pub async fn answered(&self) -> anyhow::Result<()> {
-        let mut idle = 0;
+        if self.servers.is_some() {
+            self.lanes_shared().await?; // what is in nobody's lane shows nowhere
+        }
+        let (mut idle, mut busy) = (0, Vec::new());
         let done = within(ANSWER_WITHIN, "no worker has anything to do", async || {
-            let mut all = 0.0;
+            busy.clear();
             for worker in self.working() {
-                // Records that it was given and has not finished, of all its lanes.
-                let lags = worker.series("qqrelay_consumer_lag{").await.ok()?;
-                all += lags.iter().sum::<f64>();
+                // Records that it was given and has not finished, of each of its lanes.
+                let lags = worker.lines("qqrelay_consumer_lag{").await.ok()?;
+                busy.extend(lags.into_iter().filter(|lag| !lag.ends_with(" 0")));
             }
-            idle = if all == 0.0 { idle + 1 } else { 0 };
+            idle = if busy.is_empty() { idle + 1 } else { 0 };
             (idle >= IDLE_LOOKS).then_some(())
         });
-        done.await.with_context(|| self.output().unwrap_or_default())
+        let done = done.await;
+        done.with_context(|| format!("{busy:?}\n{}", self.output().unwrap_or_default()))
     }
 
     /// The processes that hold lanes.
@@ -486,7 +544,10 @@ impl Cluster {
             self.terminate().await?;
         }
         let report = self.judge(self.expected).await?;
-        anyhow::ensure!(report.is_clean(), "{report}");
+        if !report.is_clean() {
+            self.keep();
+            anyhow::bail!("{report}");
+        }
         Ok(report)
     }
 
@@ -527,6 +588,13 @@ impl Cluster {
         Ok(loaded.map_err(|problems| anyhow::anyhow!("{problems}"))?.config)
     }
 
+    /// Keeps what is left, for whoever wants to know why.
+    fn keep(&mut self) {
+        self.folder.disable_cleanup(true);
+        eprintln!("log, output and journal are kept in {}", self.folder.path().display());
+        self.keep_journal();
+    }
+
     fn keep_journal(&self) {
         let lines = self.platform.journal().all();
         let text: String = lines
@@ -551,9 +619,7 @@ impl Drop for Cluster {
         self.gateways.clear();
         self.workers.clear();
         if std::thread::panicking() {
-            self.folder.disable_cleanup(true);
-            eprintln!("log, output and journal are kept in {}", self.folder.path().display());
-            self.keep_journal();
+            self.keep();
         }
         if self.judged || unstarted {
             return;

@@ -1,7 +1,10 @@
 //! What the end-to-end suites are made of.
 
+pub mod chaos;
 pub mod cluster;
+pub mod course;
 pub mod door;
+pub mod edges;
 pub mod gateway;
 pub mod invariants;
 pub mod leaks;

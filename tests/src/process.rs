@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
+use crate::edges::Edges;
 use crate::wait::{PATIENCE, within};
 
 /// The variable that names a binary to be tested in place of one built here.
@@ -26,6 +27,8 @@ pub struct Relay {
     child: Child,
     /// Where its admin port is.
     pub admin: SocketAddr,
+    /// The proxies that are its own.
+    pub edges: Edges,
 }
 
 /// The binary, built once by the first who asks, into the folder of the test that asks.
@@ -98,7 +101,7 @@ impl Relay {
             ready.or_else(|| ended.map(|status| Err((status, said))))
         });
         match ready.await? {
-            Ok(admin) => Ok(Self { child, admin }),
+            Ok(admin) => Ok(Self { child, admin, edges: Edges::default() }),
             Err((status, said)) => bail!("the relay ended with {status}:\n{said}"),
         }
     }
@@ -118,16 +121,24 @@ impl Relay {
         Ok(ask(self.admin, path).await?.error_for_status()?.text().await?)
     }
 
+    /// Its series that begin like this, each a line with its value at the end.
+    ///
+    /// # Errors
+    ///
+    /// It does not say.
+    pub async fn lines(&self, begin: &str) -> anyhow::Result<Vec<String>> {
+        let metrics = self.get("/metrics").await?;
+        Ok(metrics.lines().filter(|line| line.starts_with(begin)).map(str::to_owned).collect())
+    }
+
     /// The values of its series that begin like this.
     ///
     /// # Errors
     ///
     /// It does not say, or says what is no number.
     pub async fn series(&self, begin: &str) -> anyhow::Result<Vec<f64>> {
-        let metrics = self.get("/metrics").await?;
-        let lines = metrics.lines().filter(|line| line.starts_with(begin));
-        let value = |line: &str| Ok(line.rsplit(' ').next().unwrap_or_default().parse()?);
-        lines.map(value).collect()
+        let value = |line: String| Ok(line.rsplit(' ').next().unwrap_or_default().parse()?);
+        self.lines(begin).await?.into_iter().map(value).collect()
     }
 
     /// What its shards are doing, as it says itself.

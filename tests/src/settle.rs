@@ -8,13 +8,13 @@ pub(crate) fn is_live(shard: &Value) -> bool {
     shard["phase"] == "live"
 }
 
-/// Whether every shard is live and has all of its session.
-pub(crate) fn is_settled(sessions: &[SessionView], shards: &[Value]) -> bool {
+/// Whether there are so many shards, and every one is live and has all of its session.
+pub(crate) fn is_settled(sessions: &[SessionView], shards: &[Value], expected: usize) -> bool {
     let has_all = |shard: &Value| {
         let session = sessions.iter().find(|view| shard["session"] == view.session.as_str());
         is_live(shard) && session.is_some_and(|view| shard["durable"] == view.last_seq)
     };
-    !shards.is_empty() && shards.iter().all(has_all)
+    shards.len() == expected && shards.iter().all(has_all)
 }
 
 #[cfg(test)]
@@ -33,7 +33,7 @@ mod tests {
     fn a_relay_has_everything_when_each_shards_newest_frame_is_durable() {
         let check = |shards: Value, expected| {
             let shards = shards.as_array().expect("a list").clone();
-            assert_eq!(is_settled(&[session()], &shards), expected, "{shards:?}");
+            assert_eq!(is_settled(&[session()], &shards, 1), expected, "{shards:?}");
         };
         check(json!([{"phase": "live", "session": "s", "durable": 7}]), true);
         check(json!([{"phase": "live", "session": "s", "durable": 6}]), false);

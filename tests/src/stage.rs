@@ -301,7 +301,9 @@ impl Stage {
             let shards = self.shards();
             let shards =
                 shards.iter().map(|shard| serde_json::to_value(shard).expect("plain data"));
-            settle::is_settled(&self.platform.sessions(), &shards.collect::<Vec<_>>()).then_some(())
+            let shards: Vec<_> = shards.collect();
+            settle::is_settled(&self.platform.sessions(), &shards, shards.len().max(1))
+                .then_some(())
         });
         if let Err(error) = settled.await {
             panic!("{error}: {:?} of {:?}", self.shards(), self.platform.sessions());

@@ -32,6 +32,7 @@ async fn cluster() -> (Cluster, Seam) {
         env,
         expected: Expected { identifies: Some(1), ..Expected::default() },
         servers: Some(servers),
+        ..Setup::default()
     };
     (Cluster::up(setup).await.expect("a relay"), seam)
 }

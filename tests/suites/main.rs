@@ -1,6 +1,7 @@
 //! End-to-end suites.
 
 mod bad_inputs;
+mod chaos;
 mod closes;
 mod cold_start;
 mod duplicates;

@@ -1,5 +1,5 @@
-//! Several gateways share a bot's shards: who comes gets its part, who goes gives it, who dies or
-//! sleeps leaves it; no session is ever begun anew for that.
+//! Several gateways share a bot's shards, several workers its lanes: who comes gets its part, who goes
+//! gives it, who dies or sleeps leaves it. No session is begun anew for that, no reply is said twice.
 
 use std::collections::BTreeSet;
 
@@ -59,6 +59,29 @@ async fn partitions_are_spread_over_gateways_that_come_and_go() {
     say(&cluster, 4);
     let report = cluster.finish().await.unwrap_or_else(|error| panic!("{error:#}"));
     assert_eq!((report.tally.events, report.tally.gaps), (5 * usize::from(SHARDS), 0));
+}
+
+/// Events go on while lanes move: each is answered once, in its order.
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_are_spread_over_workers_that_come_and_go() {
+    let mut cluster = cluster().await;
+    cluster.lanes_shared().await.expect("all for one");
+    say(&cluster, 0);
+    cluster.start_worker().await.expect("a second");
+    say(&cluster, 1);
+    cluster.lanes_shared().await.expect("a half for each");
+    cluster.start_worker().await.expect("a third");
+    say(&cluster, 2);
+    cluster.lanes_shared().await.expect("a third for each");
+    cluster.terminate_worker().await.expect("the first ends");
+    say(&cluster, 3);
+    cluster.lanes_shared().await.expect("a half for each");
+    cluster.kill_worker().expect("the second dies");
+    say(&cluster, 4);
+    cluster.lanes_shared().await.expect("all for one");
+    let report = cluster.finish().await.unwrap_or_else(|error| panic!("{error:#}"));
+    let tally = report.tally;
+    assert_eq!(tally.replies + tally.ambiguous, 5 * usize::from(SHARDS), "{tally:?}");
 }
 
 /// Row A5: it wakes up with sockets that are another's, writes nothing, takes nothing back, and gets

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::{free_port, program, seen_within};
+use crate::process::signal;
 
 /// How long a server may take to listen; a busy machine starts many at once.
 const START_WITHIN: Duration = Duration::from_secs(60);
@@ -127,6 +128,24 @@ impl NatsServer {
         // An error means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Lets it stand still, sockets open, until [`NatsServer::go_on`].
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub fn stand_still(&self) -> anyhow::Result<()> {
+        signal(&self.child, "STOP")
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub fn go_on(&self) -> anyhow::Result<()> {
+        signal(&self.child, "CONT")
     }
 
     /// Starts it again over what it had stored, on the same port.

@@ -64,6 +64,12 @@ impl Proxy {
         Ok(Self { address, shared, _serving: serving })
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// `nats://127.0.0.1:<port>`
     #[must_use]
     pub fn url(&self) -> String {
