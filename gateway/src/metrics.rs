@@ -10,6 +10,7 @@ use qqrelay_proto::chain::Memory;
 use qqrelay_proto::event::EventKind;
 use qqrelay_proto::opcode::Opcode;
 use qqrelay_proto::record::{DropReason, GapReason};
+use qqrelay_proto::silence::Remedy;
 use qqrelay_proto::subject::Partition;
 use qqrelay_runtime::bus::Refusal;
 
@@ -40,6 +41,7 @@ pub struct Metrics {
     identifies: IntCounterVec,
     closes: IntCounterVec,
     gaps: IntCounterVec,
+    silences: IntCounterVec,
     heartbeat_rtt: Histogram,
     takeovers: IntCounterVec,
     partitions_lost: IntCounter,
@@ -174,6 +176,11 @@ impl Metrics {
             )?,
             closes: counters("closes_total", "Sockets closed from outside, by code.", "code")?,
             gaps: counters("gaps_total", "Gap records, by reason.", "reason")?,
+            silences: counters(
+                "silences_total",
+                "Busy shards that said nothing for too long, by what was done.",
+                "remedy",
+            )?,
             heartbeat_rtt: histogram(
                 "heartbeat_rtt_seconds",
                 "From a heartbeat to its acknowledgement.",
@@ -205,6 +212,9 @@ impl Metrics {
         for reason in [DropReason::TooLarge, DropReason::Unreadable, DropReason::Refused] {
             self.dropped.with_label_values(&[drop_label(reason)]);
         }
+        for remedy in [Remedy::Resume, Remedy::GiveUp] {
+            self.silences.with_label_values(&[remedy_label(remedy)]);
+        }
         for outcome in Outcome::ALL {
             self.resumes.with_label_values(&[outcome.label()]);
             self.identifies.with_label_values(&[outcome.label()]);
@@ -234,6 +244,7 @@ impl Metrics {
             &self.identifies,
             &self.closes,
             &self.gaps,
+            &self.silences,
             &self.takeovers,
             &self.leases_taken,
             &self.handovers,
@@ -380,6 +391,11 @@ impl ShardMetrics {
         self.metrics.gaps.with_label_values(&[reason.as_str()]).inc();
     }
 
+    /// The shard was silent for too long.
+    pub(crate) fn silent(&self, remedy: Remedy) {
+        self.metrics.silences.with_label_values(&[remedy_label(remedy)]).inc();
+    }
+
     /// A RESUME or IDENTIFY went this way.
     pub(crate) fn asked(&self, is_resume: bool, outcome: Outcome) {
         let counters = if is_resume { &self.metrics.resumes } else { &self.metrics.identifies };
@@ -420,6 +436,13 @@ const fn drop_label(reason: DropReason) -> &'static str {
         DropReason::TooLarge => "too_large",
         DropReason::Unreadable => "unreadable",
         DropReason::Refused => "refused",
+    }
+}
+
+const fn remedy_label(remedy: Remedy) -> &'static str {
+    match remedy {
+        Remedy::Resume => "resume",
+        Remedy::GiveUp => "give_up",
     }
 }
 

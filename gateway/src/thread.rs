@@ -202,6 +202,7 @@ fn driver(
             resumed: gateway.resume_timeout,
         },
         close_code: gateway.close_code,
+        silence: Some(gateway.silence).filter(|silence| !silence.is_zero()),
     };
     let metrics = parts.metrics.shard();
     let status = parts.board.add(app, shard, partition);

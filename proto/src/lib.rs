@@ -32,6 +32,7 @@ pub mod reply;
 pub mod schema;
 pub mod session;
 pub mod shard;
+pub mod silence;
 pub mod spread;
 pub mod subject;
 pub mod time;

@@ -351,11 +351,13 @@ pub enum GapReason {
     Orphan,
     /// The session had been ended on purpose.
     Ended,
+    /// A busy session said nothing for too long, a RESUME changed nothing, and it was given up.
+    Silent,
 }
 
 impl GapReason {
     /// Every reason, for metrics that start at zero.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::First,
         Self::SessionInvalid,
         Self::ResumeFailed,
@@ -363,6 +365,7 @@ impl GapReason {
         Self::LogLost,
         Self::Orphan,
         Self::Ended,
+        Self::Silent,
     ];
 
     /// The name in JSON, metrics and logs.
@@ -376,6 +379,7 @@ impl GapReason {
             Self::LogLost => "log_lost",
             Self::Orphan => "orphan",
             Self::Ended => "ended",
+            Self::Silent => "silent",
         }
     }
 }

@@ -228,6 +228,12 @@ impl Shard {
         self.not_before = self.pace.ended(now, Manner::Trouble, jitter);
     }
 
+    /// The socket was left because the session says nothing any more: another is begun.
+    pub fn give_up(&mut self, now: Instant, jitter: f64) {
+        self.left(now, jitter);
+        self.identify(now, Duration::ZERO, GapReason::Silent);
+    }
+
     /// What came over the socket cannot be ours: nothing of it is used, and a person must look.
     pub fn refuse(&mut self, now: Instant, why: Blocked) {
         self.not_before = now + PROBE;

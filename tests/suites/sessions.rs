@@ -489,3 +489,45 @@ async fn a_parked_bot_keeps_the_end_of_its_session() {
     stage.expected.owed = Owed::TailMayFollow;
     stage.finish().await;
 }
+
+/// Row D26: heartbeats are acknowledged, RESUME is answered, and no event comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn d26_a_busy_session_that_falls_silent_is_resumed_and_then_begun_anew() {
+    let second = Duration::from_secs(1);
+    let adapt = |config: &mut qqrelay_runtime::config::Config| config.gateway.silence = second;
+    let mut stage = Stage::of(lavish(), 1, adapt).await;
+    stage.start().await;
+    stage.all_live().await;
+    for number in 0..60 {
+        stage.say(&format!("busy {number}"));
+    }
+    stage.settle().await;
+    let silence = Silence { dispatches: true, acks: false };
+    stage.perform(&Action::Silence { target: everybody(), silence });
+    stage.resumed(1).await;
+    stage.identified(2).await;
+    stage.all_live().await;
+    stage.say("at last");
+    stage.settle().await;
+    let log = stage.log().await;
+    let gaps = log.iter().filter(|(_, stored)| stored.record.subject.ends_with(".gap"));
+    let reasons: Vec<_> = gaps.map(|(_, stored)| gap_of(stored).reason).collect();
+    assert_eq!(reasons, [GapReason::First, GapReason::Silent]);
+    stage.expected.identifies = Some(2);
+    stage.finish().await;
+}
+
+/// A shard that was never busy is left alone, however long it says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn d26_a_quiet_session_is_left_alone() {
+    let second = Duration::from_secs(1);
+    let adapt = |config: &mut qqrelay_runtime::config::Config| config.gateway.silence = second;
+    let mut stage = Stage::of(quick(), 1, adapt).await;
+    stage.start().await;
+    stage.all_live().await;
+    stage.say("once");
+    // Two heartbeats are ten of the shortest silences.
+    stage.seen("two heartbeats", 2, is_heartbeat).await;
+    assert_eq!(stage.count(is_resume), 0);
+    goes_on(stage).await;
+}

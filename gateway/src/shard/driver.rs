@@ -13,6 +13,7 @@ use qqrelay_proto::intent::Intents;
 use qqrelay_proto::record::{GapReason, Record, ResumePoint};
 use qqrelay_proto::session::{Ending, Patience};
 use qqrelay_proto::shard::{Blocked, Loss, Plan, Reached, Shard};
+use qqrelay_proto::silence::{Remedy, Silence};
 use qqrelay_proto::subject::SourceSubject;
 use qqrelay_proto::time::UnixMs;
 use qqrelay_runtime::random::share;
@@ -44,6 +45,8 @@ pub(crate) struct DriverSettings {
     pub(crate) patience: Patience,
     /// The code that leaves a session alive.
     pub(crate) close_code: u16,
+    /// The shortest silence of a busy shard that is too long, if any is.
+    pub(crate) silence: Option<Duration>,
 }
 
 /// One shard's driver.
@@ -71,6 +74,8 @@ pub(super) struct Life {
     gaps: u64,
     /// The place at which a frame was too large to be read, once.
     pub(super) too_large_at: Option<Seq>,
+    /// Outlives the owner's memory.
+    pub(super) silence: Silence,
 }
 
 /// Why a driver goes back to the beginning.
@@ -90,6 +95,8 @@ pub(super) enum Left {
     Ours,
     /// READY is of another bot than the one we asked for.
     OtherBot,
+    /// It said nothing for too long.
+    Silent(Remedy),
 }
 
 impl Driver {
@@ -118,6 +125,7 @@ impl Driver {
         }
         let Ok(Attached { source, mut standing }) = attached.await else { return };
         self.status.follow(standing.clone());
+        let mut silence = Silence::default();
         loop {
             self.phase(Phase::Waiting);
             let open = standing.wait_for(|standing| matches!(standing, Standing::Open(_)));
@@ -129,9 +137,9 @@ impl Driver {
                     Err(_) => return,
                 },
             };
-            let mut life = Life::new(source, standing.clone(), known);
+            let mut life = Life::new(source, standing.clone(), known, silence);
             match self.live(&mut life).await {
-                Break::Reset => {}
+                Break::Reset => silence = life.silence,
                 Break::Stop => {
                     self.flush(&mut life).await;
                     return;
@@ -268,6 +276,14 @@ impl Driver {
                 }
             }
             Left::Ours => life.shard.left(now, jitter),
+            Left::Silent(remedy) => {
+                warn!(?remedy, "a busy shard says nothing any more");
+                self.metrics.silent(remedy);
+                match remedy {
+                    Remedy::Resume => life.shard.left(now, jitter),
+                    Remedy::GiveUp => life.shard.give_up(now, jitter),
+                }
+            }
             Left::OtherBot => {
                 warn!("READY is of another bot: check app_id and secret");
                 life.shard.refuse(now, Blocked::OtherBot);
@@ -309,7 +325,12 @@ impl Driver {
 }
 
 impl Life {
-    fn new(source: SourceIndex, mut standing: watch::Receiver<Standing>, known: Known) -> Self {
+    fn new(
+        source: SourceIndex,
+        mut standing: watch::Receiver<Standing>,
+        known: Known,
+        silence: Silence,
+    ) -> Self {
         standing.mark_changed();
         Self {
             source,
@@ -320,6 +341,7 @@ impl Life {
             outbox: VecDeque::with_capacity(2),
             gaps: 0,
             too_large_at: None,
+            silence,
         }
     }
 

@@ -54,6 +54,7 @@ pub(super) struct Opened<'a> {
     pause: Option<(Instant, Paused)>,
     beat_alarm: Alarm,
     pause_alarm: Alarm,
+    silence_alarm: Alarm,
 }
 
 /// A dispatch on its way from the session machine to the gate.
@@ -90,10 +91,12 @@ impl<'a> Opened<'a> {
             pause: None,
             beat_alarm: Alarm::default(),
             pause_alarm: Alarm::default(),
+            silence_alarm: Alarm::default(),
         }
     }
 
     pub(super) async fn run(mut self) -> Result<Left, Break> {
+        self.doubt();
         let left = loop {
             match self.step().await {
                 Ok(None) => {}
@@ -132,8 +135,25 @@ impl<'a> Opened<'a> {
                 info!("the log has no room: socket left, the platform keeps the rest");
                 Ok(Some(Left::Ours))
             }
+            () = self.silence_alarm.wait() => Ok(self.doubt()),
             received = self.socket.receive(), if !unread => self.received(received).await,
         }
+    }
+
+    /// When a silence is too long is worked out once the alarm of the last time has rung: an event
+    /// only makes it later.
+    fn doubt(&mut self) -> Option<Left> {
+        let (shortest, now) = (self.driver.settings.silence?, Instant::now());
+        let deadline = self.life.silence.deadline(shortest);
+        if self.reached == Reached::Live
+            && deadline.is_some_and(|deadline| deadline <= now)
+            && let Some(remedy) = self.life.silence.remedy(now)
+        {
+            return Some(Left::Silent(remedy));
+        }
+        let deadline = self.life.silence.deadline(shortest);
+        self.silence_alarm.set(Some(deadline.unwrap_or(now + shortest).max(now + shortest / 8)));
+        None
     }
 
     fn note_pause(&mut self, unread: bool) {
@@ -406,6 +426,7 @@ impl<'a> Opened<'a> {
         let about = match written.what {
             What::Event { kind, lag } => {
                 metrics.event(kind, lag);
+                self.life.silence.event(received);
                 self.driver.status.update(|it| it.last_event_at = Some(status::seconds_now()));
                 About::Event
             }

@@ -1,12 +1,14 @@
 //! One WebSocket to the platform, with every wait and size bounded.
 
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use qqrelay_proto::close::CloseCode;
 use rustls::ClientConfig;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -17,6 +19,7 @@ use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
 };
+use tracing::debug;
 
 /// Allocated for each socket up front and filled on each read: the library's 128 KiB would cost
 /// twenty times the memory of an idle session.
@@ -32,6 +35,13 @@ const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
 /// The whole of saying goodbye.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// A peer that is gone without a word is noticed by the kernel: at the latest so long after something
+/// was sent that it did not acknowledge, or after so many questions to one that says nothing.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
+const ASK_AFTER: Duration = Duration::from_secs(15);
+const ASK_EVERY: Duration = Duration::from_secs(5);
+const ASK_TIMES: u32 = 3;
 
 /// Sockets that are opened at once. A handshake takes ten times the memory of the session that it
 /// opens, and a platform that comes back is not asked by everybody in the same moment.
@@ -113,7 +123,12 @@ impl Socket {
         let tls = Connector::Rustls(tls);
         let connecting = connect_async_tls_with_config(url, Some(config), true, Some(tls));
         match timeout(limit, connecting).await {
-            Ok(Ok((inner, _))) => Ok(Self { inner: Box::new(inner) }),
+            Ok(Ok((inner, _))) => {
+                if let Err(error) = notice_death(inner.get_ref()) {
+                    debug!(%error, "heartbeats alone will tell whether the peer lives");
+                }
+                Ok(Self { inner: Box::new(inner) })
+            }
             Ok(Err(error)) => Err(ConnectError::Failed(Box::new(error))),
             Err(_) => Err(ConnectError::Late(limit)),
         }
@@ -147,5 +162,43 @@ impl Socket {
         let frame = CloseFrame { code: WireCode::from(code), reason: Utf8Bytes::default() };
         // A peer that is gone needs no goodbye.
         let _ = timeout(CLOSE_WITHIN, WebSocketStream::close(&mut self.inner, Some(frame))).await;
+    }
+}
+
+/// Has the kernel notice a peer that is gone.
+fn notice_death(stream: &MaybeTlsStream<TcpStream>) -> io::Result<()> {
+    let tcp = match stream {
+        MaybeTlsStream::Plain(tcp) => tcp,
+        MaybeTlsStream::Rustls(tls) => tls.get_ref().0,
+        _ => return Ok(()),
+    };
+    let socket = SockRef::from(tcp);
+    let ask = TcpKeepalive::new().with_time(ASK_AFTER).with_interval(ASK_EVERY);
+    socket.set_tcp_keepalive(&ask.with_retries(ASK_TIMES))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_kernel_notices_a_peer_that_is_gone() -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let stream = MaybeTlsStream::Plain(TcpStream::connect(listener.local_addr()?).await?);
+        notice_death(&stream)?;
+        let MaybeTlsStream::Plain(tcp) = &stream else { unreachable!("it is plain") };
+        let socket = SockRef::from(tcp);
+        assert_eq!(socket.tcp_user_timeout()?, Some(UNACKNOWLEDGED_MAX));
+        assert!(socket.keepalive()?);
+        assert_eq!(
+            (socket.tcp_keepalive_time()?, socket.tcp_keepalive_retries()?),
+            (ASK_AFTER, ASK_TIMES)
+        );
+        Ok(())
     }
 }

@@ -200,6 +200,9 @@ fn gateway(config: &Config, to: &mut Checked<'_>) {
     ] {
         to.span(field, value, SECOND..=MINUTE * 2);
     }
+    if !gateway.silence.is_zero() {
+        to.span("gateway.silence", gateway.silence, MINUTE..=MINUTE * 60 * 24);
+    }
     to.span("gateway.publish_timeout", gateway.publish_timeout, SECOND / 2..=MINUTE);
     to.span("gateway.drain_grace", gateway.drain_grace, SECOND..=MINUTE * 10);
     to.span("lease.renew", lease.renew, SECOND / 10..=MINUTE);

@@ -75,6 +75,10 @@ section! {
         /// How long a RESUME may go without a frame before it counts as unanswered.
         #[serde(with = "Span")]
         resume_timeout: Duration = Duration::from_secs(30),
+        /// How long a busy shard may be silent before its session is doubted, "1m" to "1d"; "0s" doubts
+        /// none. A shard whose usual pause is long has twenty of them.
+        #[serde(with = "Span")]
+        silence: Duration = Duration::from_secs(30 * 60),
         /// How long the log may take to acknowledge a record before its outcome counts as unknown.
         #[serde(with = "Span")]
         publish_timeout: Duration = Duration::from_secs(5),
