@@ -13,6 +13,7 @@ use qqrelay_proto::command;
 use qqrelay_proto::id::{AppId, OwnerId};
 use qqrelay_proto::token::Current;
 use reqwest::{Client, redirect, retry};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::answer::Answer;
@@ -55,8 +56,13 @@ impl From<&Egress> for Limits {
 /// a request is written leaves us not knowing what became of it.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// Idle connections that are kept for each host.
-const IDLE_MAX: usize = 32;
+/// Calls of one bot at once: at its rates and answers within a second, more than it can make. Above
+/// them there would be a connection for each place that is answered.
+const CALLS_MAX: usize = 128;
+
+/// Idle connections that are kept for each host. With fewer than are used at once, every other call
+/// pays for a connection of its own, which is most of what it costs.
+const IDLE_MAX: usize = 2 * CALLS_MAX;
 
 const UNION_APPID: HeaderName = HeaderName::from_static("x-union-appid");
 
@@ -113,6 +119,8 @@ pub struct Pool {
 }
 
 struct Bot {
+    /// Turns to make a call.
+    turns: Semaphore,
     token: TokenSource,
     discovery: Discovery,
     appid_header: HeaderValue,
@@ -160,7 +168,8 @@ impl Pool {
                 clock.clone(),
             );
             let token = TokenSource::new(fetcher, metrics.clone(), clock.clone());
-            Ok((app, Bot { token, discovery: Discovery::default(), appid_header }))
+            let (turns, discovery) = (Semaphore::new(CALLS_MAX), Discovery::default());
+            Ok((app, Bot { turns, token, discovery, appid_header }))
         });
         let bots = Arc::new(bots.collect::<Result<_, _>>()?);
         Ok(Self { http, endpoints, bots, metrics, clock })
@@ -228,6 +237,9 @@ impl Pool {
     }
 
     async fn send(&self, bot: &Bot, token: &Current, call: &Call) -> Result<Answer, RestError> {
+        let waiting = self.metrics.waiting();
+        let _turn = bot.turns.acquire().await.expect("turns are never over");
+        drop(waiting);
         let url = format!("{}{}", self.endpoints.api, call.path);
         let request = self
             .http

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 use qqrelay_proto::id::AppId;
 use qqrelay_proto::time::UnixMs;
 
@@ -14,6 +14,17 @@ pub struct Metrics {
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     token_expires: GaugeVec,
+    waiting: IntGauge,
+}
+
+/// Held while a call waits for its turn.
+#[derive(Debug)]
+pub struct Waiting(IntGauge);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// From a fast answer to the total time-out, with the slow tail in detail.
@@ -40,11 +51,23 @@ impl Metrics {
             requests: IntCounterVec::new(requests, &["route", "code"])?,
             request_seconds: HistogramVec::new(seconds.buckets(SECONDS.to_vec()), &["route"])?,
             token_expires: GaugeVec::new(expires, &["app"])?,
+            waiting: IntGauge::new(
+                "qqrelay_rest_requests_waiting",
+                "Calls that wait because their bot has as many under way as it may.",
+            )?,
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.request_seconds.clone()))?;
         registry.register(Box::new(metrics.token_expires.clone()))?;
+        registry.register(Box::new(metrics.waiting.clone()))?;
         Ok(metrics)
+    }
+
+    /// A call waits for its turn, for as long as what this gives lives.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        self.waiting.inc();
+        Waiting(self.waiting.clone())
     }
 
     /// A call ended, this long after it was sent.
