@@ -10,14 +10,17 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::repeat_n;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::OwnerId;
 
 /// What a process says that it holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder<K> {
-    /// The partitions or lanes that it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder<K: Ord> {
+    /// The partitions or lanes that it has: `["00", "03"]`, `[3, 7]`.
     pub held: BTreeSet<K>,
     /// It stops: all it holds is to be had, and it takes nothing.
+    #[serde(default)]
     pub leaving: bool,
 }
 

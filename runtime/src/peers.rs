@@ -6,6 +6,7 @@
 //! needed; log and consumers keep it from costing more.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::replace;
 use std::time::{Duration, Instant};
 
 use qqrelay_proto::id::OwnerId;
@@ -35,25 +36,25 @@ const FORGET_AFTER: Duration = Duration::from_secs(60);
 pub struct Heartbeat<K: Ord> {
     /// Which process.
     pub process: OwnerId,
-    /// The partitions or lanes that it has: `["00", "03"]`, `[3, 7]`.
-    pub held: BTreeSet<K>,
-    /// It stops, and whoever stays may have what it holds.
-    #[serde(default)]
-    pub leaving: bool,
+    /// What, and whether it stops.
+    #[serde(flatten)]
+    pub holder: Holder<K>,
 }
 
 /// All processes of a kind, as one of them hears them.
 #[derive(Debug)]
-pub struct Peers<K> {
+pub struct Peers<K: Ord> {
     me: OwnerId,
     began: Instant,
     /// Since when our own words have come back without a pause, and when the last one did.
     hearing: Option<(Instant, Instant)>,
     others: BTreeMap<OwnerId, Said<K>>,
+    /// Whether [`Peers::is_found_deaf`] has said so.
+    was_deaf: bool,
 }
 
 #[derive(Debug)]
-struct Said<K> {
+struct Said<K: Ord> {
     holder: Holder<K>,
     heard: Instant,
 }
@@ -62,7 +63,7 @@ impl<K: Ord + Copy> Peers<K> {
     /// Nobody has been heard yet.
     #[must_use]
     pub const fn new(me: OwnerId, now: Instant) -> Self {
-        Self { me, began: now, hearing: None, others: BTreeMap::new() }
+        Self { me, began: now, hearing: None, others: BTreeMap::new(), was_deaf: false }
     }
 
     /// Takes in a word; whether it is of one that has not been heard of for a while.
@@ -73,8 +74,7 @@ impl<K: Ord + Copy> Peers<K> {
             return false;
         }
         self.others.retain(|_, said| now.duration_since(said.heard) < FORGET_AFTER);
-        let holder = Holder { held: said.held, leaving: said.leaving };
-        let before = self.others.insert(said.process, Said { holder, heard: now });
+        let before = self.others.insert(said.process, Said { holder: said.holder, heard: now });
         before.is_none_or(|before| !is_fresh(before.heard, now))
     }
 
@@ -87,8 +87,7 @@ impl<K: Ord + Copy> Peers<K> {
         ours: Holder<K>,
         now: Instant,
     ) -> Option<BTreeMap<K, OwnerId>> {
-        let is_alone = self.is_deaf(now);
-        if !is_alone && self.hears_for(now) < LISTEN_FIRST {
+        if !self.is_deaf(now) && self.hears_for(now) < LISTEN_FIRST {
             return None;
         }
         let mut holders = self.living(now);
@@ -96,9 +95,15 @@ impl<K: Ord + Copy> Peers<K> {
         Some(spread(all, &holders))
     }
 
-    /// Whether not even our own words have ever come back: they are not permitted, most likely.
+    /// Whether it is found only now that not even our own words have ever come back: they are not
+    /// permitted, most likely.
     #[must_use]
-    pub fn is_deaf(&self, now: Instant) -> bool {
+    pub fn is_found_deaf(&mut self, now: Instant) -> bool {
+        let is_deaf = self.is_deaf(now);
+        is_deaf && !replace(&mut self.was_deaf, is_deaf)
+    }
+
+    fn is_deaf(&self, now: Instant) -> bool {
         self.hearing.is_none() && now.duration_since(self.began) >= DEAF_AFTER
     }
 
@@ -137,7 +142,8 @@ mod tests {
     use super::*;
 
     fn said(process: &str) -> Heartbeat<u8> {
-        Heartbeat { process: process.into(), held: BTreeSet::from([0]), leaving: false }
+        let holder = Holder { held: BTreeSet::from([0]), leaving: false };
+        Heartbeat { process: process.into(), holder }
     }
 
     fn nothing() -> Holder<u8> {
@@ -171,8 +177,11 @@ mod tests {
     #[test]
     fn one_that_never_hears_itself_goes_on_alone() {
         let begin = Instant::now();
-        let (peers, all) = (Peers::new("me".into(), begin), BTreeSet::from([0, 1]));
-        let placed = |seconds| peers.placed(&all, nothing(), begin + Duration::from_secs(seconds));
+        let (mut peers, all) = (Peers::new("me".into(), begin), BTreeSet::from([0, 1]));
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let found_deaf = [4, 5, 6].map(|seconds| peers.is_found_deaf(at(seconds)));
+        assert_eq!(found_deaf, [false, true, false], "once");
+        let placed = |seconds| peers.placed(&all, nothing(), at(seconds));
         assert_eq!(placed(4), None);
         let mine = OwnerId::from("me");
         assert_eq!(placed(5), Some(BTreeMap::from([(0, mine.clone()), (1, mine)])));

@@ -192,7 +192,7 @@ impl Nemesis {
     }
 
     async fn remedy(&mut self, cluster: &mut Cluster, now: Instant) -> anyhow::Result<()> {
-        let are_well = !self.ongoing.iter().any(|(_, remedy)| remedy.is_of_server());
+        let are_well = self.are_servers_well();
         let is_due = |(until, remedy): &mut (Instant, Remedy)| {
             *until <= now && (are_well || !remedy.needs_servers())
         };
@@ -203,6 +203,10 @@ impl Nemesis {
         Ok(())
     }
 
+    fn are_servers_well(&self) -> bool {
+        !self.ongoing.iter().any(|(_, remedy)| remedy.is_of_server())
+    }
+
     /// Brings a fault about. Outer `None`: it does not fit now; inner: it is over already.
     async fn bring(
         &self,
@@ -210,7 +214,7 @@ impl Nemesis {
         cluster: &mut Cluster,
     ) -> anyhow::Result<Option<Option<Remedy>>> {
         let several_work = cluster.workers().len() > 1;
-        let servers_well = !self.ongoing.iter().any(|(_, remedy)| remedy.is_of_server());
+        let servers_well = self.are_servers_well();
         let remedy = match fault {
             Fault::GatewayKilled => {
                 cluster.kill()?;

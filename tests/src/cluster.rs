@@ -82,6 +82,19 @@ pub struct Setup {
     pub edges: bool,
 }
 
+impl Setup {
+    /// Bots whose sessions may all begin at once and are never begun anew, and a handler that echoes.
+    #[must_use]
+    pub fn echo(bots: Vec<Bot>) -> Self {
+        let shards: u16 = bots.iter().map(|bot| bot.shards).sum();
+        let mut platform = PlatformConfig::default();
+        platform.gateway.max_concurrency = u32::from(shards);
+        let identifies = Some(usize::from(shards));
+        let expected = Expected { identifies, answers: Answers::Echo, ..Expected::default() };
+        Self { bots, platform, expected, ..Self::default() }
+    }
+}
+
 /// The servers of a relay whose gateway and workers run apart.
 #[derive(Debug)]
 pub struct Servers {
@@ -264,8 +277,7 @@ impl Cluster {
     ///
     /// There is none, or it cannot be waited for.
     pub fn kill_worker(&mut self) -> anyhow::Result<()> {
-        anyhow::ensure!(!self.workers.is_empty(), "no worker to kill");
-        self.workers.remove(0).kill()
+        oldest(&mut self.workers)?.kill()
     }
 
     /// Asks the worker that has run longest to end, and waits until it has.
@@ -274,8 +286,7 @@ impl Cluster {
     ///
     /// There is none, or it does not end well in time.
     pub async fn terminate_worker(&mut self) -> anyhow::Result<()> {
-        anyhow::ensure!(!self.workers.is_empty(), "no worker to end");
-        let worker = self.workers.remove(0);
+        let worker = oldest(&mut self.workers)?;
         let status = self.ended(worker).await?;
         anyhow::ensure!(status.success(), "a worker ended with {status}");
         Ok(())
@@ -338,7 +349,7 @@ impl Cluster {
     ///
     /// It cannot be waited for.
     pub fn kill(&mut self) -> anyhow::Result<()> {
-        self.oldest()?.kill()
+        oldest(&mut self.gateways)?.kill()
     }
 
     /// Stops the gateway that has run longest and takes it out of sight.
@@ -347,7 +358,7 @@ impl Cluster {
     ///
     /// There is none, or it has ended by itself.
     pub fn put_to_sleep(&mut self) -> anyhow::Result<Relay> {
-        let gateway = self.oldest()?;
+        let gateway = oldest(&mut self.gateways)?;
         gateway.stand_still()?;
         Ok(gateway)
     }
@@ -369,8 +380,7 @@ impl Cluster {
     ///
     /// There is none, or it has ended by itself.
     pub fn put_worker_to_sleep(&mut self) -> anyhow::Result<Relay> {
-        anyhow::ensure!(!self.workers.is_empty(), "no worker to stop");
-        let worker = self.workers.remove(0);
+        let worker = oldest(&mut self.workers)?;
         worker.stand_still()?;
         Ok(worker)
     }
@@ -386,18 +396,13 @@ impl Cluster {
         Ok(())
     }
 
-    fn oldest(&mut self) -> anyhow::Result<Relay> {
-        anyhow::ensure!(!self.gateways.is_empty(), "no relay to end");
-        Ok(self.gateways.remove(0))
-    }
-
     /// Asks the gateway that has run longest to end, and waits until it has.
     ///
     /// # Errors
     ///
     /// There is none, or it does not end well in time.
     pub async fn terminate_gateway(&mut self) -> anyhow::Result<()> {
-        let gateway = self.oldest()?;
+        let gateway = oldest(&mut self.gateways)?;
         let status = self.ended(gateway).await?;
         anyhow::ensure!(status.success(), "a gateway ended with {status}");
         Ok(())
@@ -418,7 +423,7 @@ impl Cluster {
         while self.gateways.len() > 1 {
             self.terminate_gateway().await?;
         }
-        let relay = self.oldest()?;
+        let relay = oldest(&mut self.gateways)?;
         let status = self.ended(relay).await?;
         while !self.workers.is_empty() {
             self.terminate_worker().await?;
@@ -642,6 +647,12 @@ impl Drop for Cluster {
             other => panic!("the run cannot be judged: {other:?}"),
         }
     }
+}
+
+/// Takes out the process that has run longest.
+fn oldest(processes: &mut Vec<Relay>) -> anyhow::Result<Relay> {
+    anyhow::ensure!(!processes.is_empty(), "no process of its kind is left");
+    Ok(processes.remove(0))
 }
 
 /// The configuration of a relay whose platform is there.

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use qqrelay_simulator::{Action, Config as PlatformConfig, Injection, Target};
+use qqrelay_simulator::{Action, Injection, Target};
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cluster::{Bot, Cluster, Servers, Setup};
-use crate::invariants::{Answers, Expected, Tally};
+use crate::invariants::Tally;
 
 const BOTS: [(&str, u16); 3] = [("102000001", 4), ("102000002", 3), ("102000003", 1)];
 
@@ -57,23 +57,13 @@ pub fn length() -> u32 {
 /// The three bots and a platform that forgets nothing too early.
 #[must_use]
 pub fn setup(servers: Option<Servers>, env: Vec<(&'static str, String)>) -> Setup {
-    let mut platform = PlatformConfig { seed: 7, ..PlatformConfig::default() };
-    platform.gateway.max_concurrency = u32::from(SHARDS);
+    let bots = BOTS.iter().map(|(app, shards)| Bot::new(app, *shards)).collect();
+    let mut setup = Setup { env, servers, ..Setup::echo(bots) };
+    setup.platform.seed = 7;
     // The platform's own depth is unknown. This one outlasts a machine that does other things, too.
-    platform.replay.frames = 20_000;
-    platform.journal.memory = usize::MAX;
-    Setup {
-        bots: BOTS.iter().map(|(app, shards)| Bot::new(app, *shards)).collect(),
-        platform,
-        env,
-        expected: Expected {
-            identifies: Some(usize::from(SHARDS)),
-            answers: Answers::Echo,
-            ..Expected::default()
-        },
-        servers,
-        ..Setup::default()
-    }
+    setup.platform.replay.frames = 20_000;
+    setup.platform.journal.memory = usize::MAX;
+    setup
 }
 
 impl Course {

@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use qqrelay_simulator::Injection;
 use qqrelay_simulator::journal::Entry;
-use qqrelay_simulator::{Config as PlatformConfig, Injection};
 use qqrelay_tests::cluster::{Bot, Cluster, Servers, Setup};
-use qqrelay_tests::invariants::{Answers, Expected};
 use qqrelay_tests::wait::eventually;
 use redis::Value;
 
@@ -15,19 +14,8 @@ const SHARDS: u16 = 8;
 
 /// One gateway that has everything, and a worker.
 async fn cluster() -> Cluster {
-    let mut platform = PlatformConfig::default();
-    platform.gateway.max_concurrency = u32::from(SHARDS);
-    let setup = Setup {
-        bots: vec![Bot::new(APP, SHARDS)],
-        platform,
-        expected: Expected {
-            identifies: Some(usize::from(SHARDS)),
-            answers: Answers::Echo,
-            ..Expected::default()
-        },
-        servers: Some(Servers::start(1).await.expect("servers")),
-        ..Setup::default()
-    };
+    let servers = Some(Servers::start(1).await.expect("servers"));
+    let setup = Setup { servers, ..Setup::echo(vec![Bot::new(APP, SHARDS)]) };
     Cluster::up(setup).await.expect("every session")
 }
 

@@ -3,7 +3,6 @@
 use qqrelay_simulator::journal::{By, Entry};
 use qqrelay_simulator::{Action, Injection};
 use qqrelay_tests::cluster::{Bot, Cluster, Setup};
-use qqrelay_tests::invariants::{Answers, Expected};
 use qqrelay_tests::wait::eventually;
 
 const APP: &str = "102000001";
@@ -11,18 +10,7 @@ const SHARDS: u16 = 2;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_drains_ends_with_0_and_the_next_start_resumes() {
-    let mut platform = qqrelay_simulator::Config::default();
-    platform.gateway.max_concurrency = u32::from(SHARDS);
-    let setup = Setup {
-        bots: vec![Bot::new(APP, SHARDS)],
-        platform,
-        expected: Expected {
-            identifies: Some(usize::from(SHARDS)),
-            answers: Answers::Echo,
-            ..Expected::default()
-        },
-        ..Setup::default()
-    };
+    let setup = Setup::echo(vec![Bot::new(APP, SHARDS)]);
     let mut cluster = Cluster::new(setup).await.expect("a platform");
     let mut said = 0;
     for start in 0..3 {

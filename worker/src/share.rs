@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::mem::replace;
 use std::time::Instant;
 
 use qqrelay_proto::id::OwnerId;
@@ -87,7 +86,7 @@ impl Share {
         for interval in [&mut look, &mut again] {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
-        let (mut held, mut was_deaf) = (self.held.subscribe(), false);
+        let mut held = self.held.subscribe();
         loop {
             let says = tokio::select! {
                 Some(said) = heard.recv() => peers.hear(said, Instant::now()),
@@ -96,9 +95,10 @@ impl Share {
                 () = stop.cancelled(), if !stop.is_cancelled() => true,
                 _ = look.tick() => false,
             };
-            let (ours, leaving) = (held.borrow_and_update().clone(), stop.is_cancelled());
+            let ours = held.borrow_and_update().clone();
+            let holder = Holder { held: ours.clone(), leaving: stop.is_cancelled() };
             if says {
-                let said = Heartbeat { process: me.clone(), held: ours.clone(), leaving };
+                let said = Heartbeat { process: me.clone(), holder: holder.clone() };
                 if let Err(error) = bus.say_worker(&said).await {
                     tracing::debug!(
                         error = &error as &dyn Error,
@@ -108,13 +108,12 @@ impl Share {
             }
             let now = Instant::now();
             metrics.shares(ours.len(), peers.living(now).len() + 1);
-            if peers.is_deaf(now) && !replace(&mut was_deaf, true) {
+            if peers.is_found_deaf(now) {
                 tracing::warn!(
                     "this worker does not hear itself on NATS: let its user publish and subscribe \
                      qq.v1.ctl.lanes.*; until then lanes are not shared evenly"
                 );
             }
-            let holder = Holder { held: ours.clone(), leaving };
             if let Some(placed) = peers.placed(&all, holder, now) {
                 let mine = placed.into_iter().filter(|(_, worker)| *worker == me);
                 self.want(mine.map(|(lane, _)| lane).collect(), &ours);

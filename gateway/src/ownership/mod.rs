@@ -11,7 +11,6 @@ mod claim;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem::replace;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -76,8 +75,6 @@ pub(crate) struct Steward {
     farewells: JoinSet<()>,
     /// Since when the process stops.
     leaving: Option<Instant>,
-    /// Whether it was said that this gateway does not hear itself.
-    was_deaf: bool,
 }
 
 /// The others.
@@ -114,7 +111,8 @@ impl Steward {
         let places = posts.keys().map(|partition| (*partition, Place::Elsewhere(now))).collect();
         let cluster = shared.map(|Shared { bus, state, owner, times }| {
             let peers = Mutex::new(Peers::new(owner.clone(), now.into_std()));
-            let said = Heartbeat { process: owner.clone(), held: BTreeSet::new(), leaving: false };
+            let holder = Holder { held: BTreeSet::new(), leaving: false };
+            let said = Heartbeat { process: owner.clone(), holder };
             let (metrics, turn) = (metrics.clone(), Semaphore::new(1));
             let claims = Arc::new(Claims { owner, state, times, bus, peers, metrics, turn });
             Cluster { claims, said: watch::Sender::new(said) }
@@ -128,7 +126,6 @@ impl Steward {
             held: JoinSet::new(),
             farewells: JoinSet::new(),
             leaving: None,
-            was_deaf: false,
         }
     }
 
@@ -210,11 +207,11 @@ impl Steward {
     /// Which gateway shall hold what, as far as this one knows; `None` while it hears too little.
     fn placed(&self) -> Option<BTreeMap<Partition, OwnerId>> {
         let Cluster { claims, said } = self.cluster.as_ref()?;
-        let Heartbeat { held, leaving, .. } = said.borrow().clone();
+        let ours = said.borrow().holder.clone();
         let all = self.posts.keys().copied().collect();
         claims.peers(|peers, now| {
             self.metrics.gateways(peers.living(now).len() + 1);
-            peers.placed(&all, Holder { held, leaving }, now)
+            peers.placed(&all, ours, now)
         })
     }
 
@@ -228,7 +225,7 @@ impl Steward {
             return;
         };
         let claims = claims.clone();
-        if claims.peers(|peers, now| peers.is_deaf(now)) && !replace(&mut self.was_deaf, true) {
+        if claims.peers(Peers::is_found_deaf) {
             warn!(
                 "this gateway does not hear itself on NATS: let its user publish and subscribe \
                  qq.v1.ctl.>; until then partitions are not shared evenly"
@@ -306,7 +303,7 @@ impl Steward {
         self.leaving = Some(Instant::now());
         self.claims.abort_all();
         if let Some(Cluster { said, .. }) = &self.cluster {
-            said.send_modify(|said| said.leaving = true);
+            said.send_modify(|said| said.holder.leaving = true);
         }
     }
 
@@ -333,8 +330,8 @@ impl Steward {
         self.metrics.holds(held.len());
         if let Some(Cluster { said, .. }) = &self.cluster {
             said.send_if_modified(|said| {
-                let is_new = said.held != held;
-                said.held = held;
+                let is_new = said.holder.held != held;
+                said.holder.held = held;
                 is_new
             });
         }

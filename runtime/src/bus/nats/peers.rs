@@ -196,12 +196,13 @@ impl NatsBus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use qqrelay_proto::spread::Holder;
     use std::collections::BTreeSet;
 
     #[test]
     fn words_read_as_the_design_writes_them() {
         let held = BTreeSet::from([Partition::Chain(0), Partition::Chain(3)]);
-        let said = Heartbeat { process: "gw-1".into(), held, leaving: false };
+        let said = Heartbeat { process: "gw-1".into(), holder: Holder { held, leaving: false } };
         let text = r#"{"process":"gw-1","held":["00","03"],"leaving":false}"#;
         assert_eq!(serde_json::to_string(&said).expect("texts are JSON"), text);
         let read: Heartbeat<Partition> = serde_json::from_str(text).expect("it reads back");
