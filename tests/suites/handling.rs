@@ -45,6 +45,19 @@ async fn next(seam: &mut Seam) -> Asked {
     seam.next().await.expect("a worker asks")
 }
 
+/// The next question about this text. What a dead worker had shown and not yet recorded as over is
+/// asked once more by the one after it, and answered.
+async fn next_saying(seam: &mut Seam, text: &str) -> Asked {
+    loop {
+        let asked = next(seam).await;
+        if asked.text == text {
+            return asked;
+        }
+        assert_eq!(asked.text, "hello");
+        echo(seam, asked).await;
+    }
+}
+
 async fn echo(seam: &Seam, asked: Asked) {
     seam.echo(asked).await.expect("it can be answered");
 }
@@ -154,14 +167,12 @@ async fn a22_an_event_that_kills_every_worker_is_given_up_at_the_twentieth() {
     say(&cluster, "killer", "poison");
     let mut starts = 0;
     while starts < STARTS {
-        let asked = next(&mut seam).await;
-        assert_eq!(asked.text, "poison");
+        next_saying(&mut seam, "poison").await;
         starts += 1;
         // Another place goes on meanwhile.
         if starts == 2 {
             say(&cluster, "other", "hello");
-            let other = next(&mut seam).await;
-            assert_eq!(other.text, "hello");
+            let other = next_saying(&mut seam, "hello").await;
             echo(&seam, other).await;
             within(PATIENCE, "the other is answered", async || {
                 shown(&cluster).contains_key("other").then_some(())
@@ -176,8 +187,8 @@ async fn a22_an_event_that_kills_every_worker_is_given_up_at_the_twentieth() {
     replace_worker(&mut cluster).await;
     counts(&cluster, "qqrelay_dlq_total{reason=\"poison\"}", 1.0).await;
     say(&cluster, "killer", "harmless");
-    let asked = next(&mut seam).await;
-    assert_eq!(asked.text, "harmless", "the place goes on behind it");
+    // The place goes on behind it.
+    let asked = next_saying(&mut seam, "harmless").await;
     echo(&seam, asked).await;
     cluster.answered().await.expect("nothing is left to do");
     let letters = cluster.letters().await.expect("the dead letters");
