@@ -11,6 +11,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use qqrelay_proto::id::OwnerId;
+use qqrelay_proto::identify::Share;
 use qqrelay_proto::subject::Partition;
 use qqrelay_runtime::bus::Bus;
 use qqrelay_runtime::bus::nats::NatsBus;
@@ -115,10 +116,12 @@ impl Gateway {
             let done = thread::start(number, hand, supplies.clone()).map_err(StartError::Thread)?;
             running.spawn(done);
         }
+        let share = watch::Sender::new(Share::ALONE);
         let mut enlisting = JoinSet::new();
         for config in parts.config.bots.iter().filter(|bot| bot.enabled) {
             let app = config.app_id.clone();
-            let bot = Bot::new(app, parts.pool.clone(), parts.state.clone(), Handle::current());
+            let (pool, state) = (parts.pool.clone(), parts.state.clone());
+            let bot = Bot::new(app, pool, state, Handle::current(), share.subscribe());
             let (rosters, board) = (rosters.clone(), parts.board.clone());
             enlisting.spawn(fleet::enlist(config.clone(), Arc::new(bot), rosters, board));
         }
@@ -127,7 +130,7 @@ impl Gateway {
             parts.state.clone(),
             parts.owner.clone(),
         ));
-        let steward = Steward::new(charges, parts.shared(), parts.metrics.clone());
+        let steward = Steward::new(charges, parts.shared(), share, parts.metrics.clone());
         let steward = tokio::spawn(steward.run(stop.clone()));
         stop.cancelled().await;
         copying.abort();

@@ -4,22 +4,26 @@
 //! process's runtime. Every question is therefore asked there.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use qqrelay_proto::id::{AppId, UserId};
-use qqrelay_proto::identify::{Asker, Permit, StartLimit};
-use qqrelay_runtime::rest::{DiscoveryError, GatewayBot, Pool, RestError};
-use qqrelay_runtime::state::{State, StateError};
+use qqrelay_proto::identify::{Asker, OwnBudget, Permit, Share};
+use qqrelay_runtime::rest::{DiscoveryError, Found, Pool, RestError};
+use qqrelay_runtime::state::{GatewayAnswer, State, UNTOLD};
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
-use tokio::time::sleep;
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
+use crate::shard::now;
 use crate::trouble::InFull;
 
 /// The address is asked for again when it is this old: it has been seen to move, but not by the
 /// hour, and the platform takes two questions a minute.
 const ADDRESS_AGE: Duration = Duration::from_secs(30 * 60);
+
+/// An answer that the budget has not heard of, or that stands in for it, is no older than this.
+const FRESH: Duration = Duration::from_secs(60);
 
 /// The longest wait before leave to identify is asked for again.
 const PERMIT_AGAIN: Duration = Duration::from_secs(60);
@@ -33,8 +37,20 @@ pub(crate) struct Bot {
     user: OnceLock<UserId>,
     /// The generation of the token that was given out last.
     given: Mutex<Option<u64>>,
-    /// The newest answer of the platform that the identify budget has heard of.
-    told: Mutex<Option<Arc<GatewayBot>>>,
+    /// What the identify budget has heard.
+    told: Mutex<Told>,
+    /// What is started while that budget cannot be read.
+    own: Mutex<OwnBudget>,
+    share: watch::Receiver<Share>,
+}
+
+/// What the identify budget has heard of the platform's answers.
+#[derive(Debug, Default)]
+struct Told {
+    /// When the newest was asked for.
+    asked: Option<Instant>,
+    /// The state was away when the last one came, and counts by an older one.
+    owed: bool,
 }
 
 /// The platform did not give what a shard needs.
@@ -46,9 +62,6 @@ pub(crate) enum BotError {
     /// No address.
     #[error("no gateway address")]
     Address(#[source] DiscoveryError),
-    /// No leave to identify: the budget cannot be read.
-    #[error("the identify budget cannot be read")]
-    Budget(#[source] StateError),
     /// The process is going down.
     #[error("the process is going down")]
     Stopping,
@@ -62,9 +75,25 @@ impl BotError {
 }
 
 impl Bot {
-    pub(crate) fn new(app: AppId, pool: Pool, state: Arc<dyn State>, main: Handle) -> Self {
-        let (user, given, told) = (OnceLock::new(), Mutex::new(None), Mutex::new(None));
-        Self { app, pool, state, main, user, given, told }
+    /// A bot whose questions are asked on `main`, in a gateway with this share of them all.
+    pub(crate) fn new(
+        app: AppId,
+        pool: Pool,
+        state: Arc<dyn State>,
+        main: Handle,
+        share: watch::Receiver<Share>,
+    ) -> Self {
+        Self {
+            app,
+            pool,
+            state,
+            main,
+            user: OnceLock::new(),
+            given: Mutex::default(),
+            told: Mutex::default(),
+            own: Mutex::default(),
+            share,
+        }
     }
 
     /// The bot's own user id, once a READY has told it.
@@ -97,29 +126,33 @@ impl Bot {
     }
 
     /// What the platform says of this bot's sockets.
+    pub(crate) async fn gateway(&self) -> Result<Arc<GatewayAnswer>, BotError> {
+        self.gateway_within(ADDRESS_AGE).await
+    }
+
+    /// The same, not older than this.
     ///
     /// Each new answer is told to the identify budget, once: an old `remaining` would give back
-    /// what was spent since.
-    pub(crate) async fn gateway(&self) -> Result<Arc<GatewayBot>, BotError> {
+    /// what was spent since. A state that is away holds nobody up; it is told of the next one.
+    async fn gateway_within(&self, max_age: Duration) -> Result<Arc<GatewayAnswer>, BotError> {
         let mut told = self.told.lock().await;
-        let asked = Instant::now();
-        let gateway = self.pool.gateway(&self.app, ADDRESS_AGE).await.map_err(BotError::Address)?;
-        let is_new = told.as_ref().is_none_or(|told| !Arc::ptr_eq(told, &gateway));
-        if let Some(limit) = start_limit(&gateway).filter(|_| is_new) {
-            let learnt = self.state.learn_identify(&self.app, limit, asked.elapsed()).await;
-            learnt.map_err(BotError::Budget)?;
-            *told = Some(gateway.clone());
+        let max_age = if told.owed { max_age.min(FRESH) } else { max_age };
+        let found = self.pool.gateway(&self.app, max_age).await.map_err(BotError::Address)?;
+        let Found { answer, asked } = found;
+        if let (Some(limit), Some(at)) = (answer.limit, asked)
+            && told.asked != asked
+        {
+            let learnt = self.state.learn_identify(&self.app, limit, at.elapsed()).await;
+            *told = Told { asked, owed: learnt.is_err() };
         }
-        Ok(gateway)
+        Ok(answer)
     }
 
     /// Waits for leave to start one IDENTIFY, and counts it.
     pub(crate) async fn identify_permit(self: &Arc<Self>) -> Result<(), BotError> {
         self.on_main(|bot| async move {
             loop {
-                let limit = start_limit(&*bot.gateway().await?);
-                let permit = bot.state.permit_identify(&bot.app, limit, Asker::Relay).await;
-                match permit.map_err(BotError::Budget)? {
+                match bot.ask_to_identify().await? {
                     Permit::Now => return Ok(()),
                     Permit::After(wait) => sleep(wait.min(PERMIT_AGAIN)).await,
                     Permit::RefusedUntil(until) => {
@@ -130,6 +163,25 @@ impl Bot {
             }
         })
         .await
+    }
+
+    /// Asks the budget of all gateways, or this one's part of what the platform says while that
+    /// cannot be read.
+    async fn ask_to_identify(&self) -> Result<Permit, BotError> {
+        if let Some(wait) = self.own.lock().await.settling(now()) {
+            return Ok(Permit::After(wait));
+        }
+        let limit = self.gateway().await?.limit;
+        match self.state.permit_identify(&self.app, limit, Asker::Relay).await {
+            Ok(permit) => Ok(permit),
+            Err(error) => {
+                let share = *self.share.borrow();
+                let why = InFull(&error).to_string();
+                warn!(app = %self.app, error = why, ?share, "the identify budget cannot be read");
+                let limit = self.gateway_within(FRESH).await?.limit.unwrap_or(UNTOLD);
+                Ok(self.own.lock().await.ask(limit, share, now()))
+            }
+        }
     }
 
     async fn on_main<T, F>(
@@ -143,15 +195,6 @@ impl Bot {
         let task = AbortOnDrop(self.main.spawn(ask(Arc::clone(self))));
         task.await.unwrap_or(Err(BotError::Stopping))
     }
-}
-
-fn start_limit(gateway: &GatewayBot) -> Option<StartLimit> {
-    gateway.limit.map(|limit| StartLimit {
-        total: limit.total,
-        remaining: limit.remaining,
-        reset_after: limit.reset_after,
-        max_concurrency: u32::from(limit.max_concurrency),
-    })
 }
 
 /// A task that ends with whoever waits for it: a shard that gives up leaves no question behind.

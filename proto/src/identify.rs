@@ -95,7 +95,7 @@ impl IdentifyBudget {
             (self.remaining, self.resets_at) = (self.total, now.plus(Self::DAY));
         }
         let kept = match asker {
-            Asker::Relay => self.total / Self::RESERVE,
+            Asker::Relay => Self::kept(self.total),
             Asker::Person => 0,
         };
         if self.remaining <= kept {
@@ -120,6 +120,11 @@ impl IdentifyBudget {
         self.remaining
     }
 
+    /// Identifies of a day that are not for the relay.
+    const fn kept(total: u32) -> u32 {
+        total / Self::RESERVE
+    }
+
     /// Drops what is out of the window. What lies ahead, because the clock stepped back, counts as
     /// if it were now.
     fn forget(&mut self, now: UnixMs) {
@@ -128,6 +133,74 @@ impl IdentifyBudget {
             *at = (*at).min(now);
         }
     }
+}
+
+/// One gateway among those that live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Its place among them, from 0.
+    pub place: u32,
+    /// How many they are.
+    pub of: u32,
+}
+
+impl Share {
+    /// There is no other.
+    pub const ALONE: Self = Self { place: 0, of: 1 };
+}
+
+/// What one gateway starts by itself while the budget of all cannot be read.
+///
+/// Where the platform allows as many at once as there are gateways, or more, each has its part.
+/// Else they take turns by the wall clock, with one window of nothing between two turns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnBudget {
+    /// Those of the last window, oldest first.
+    recent: Vec<UnixMs>,
+}
+
+impl OwnBudget {
+    /// Asks for one IDENTIFY, and counts it if it may be sent. `limit` is what the platform said
+    /// lately, for nobody here counts the day.
+    pub fn ask(&mut self, limit: StartLimit, share: Share, now: UnixMs) -> Permit {
+        if limit.remaining <= IdentifyBudget::kept(limit.total) {
+            let again = limit.reset_after.min(IdentifyBudget::DAY);
+            return Permit::RefusedUntil(now.plus(again));
+        }
+        let at_once = limit.max_concurrency.clamp(1, IdentifyBudget::CONCURRENCY_MAX);
+        let of = share.of.max(1);
+        if let Some(wait) = until_turn(share.place, of.div_ceil(at_once), at_once, now) {
+            return Permit::After(wait);
+        }
+        match self.wait(usize::try_from((at_once / of).max(1)).unwrap_or(1), now) {
+            Some(wait) => Permit::After(wait),
+            None => {
+                self.recent.push(now);
+                Permit::Now
+            }
+        }
+    }
+
+    /// How long what was started here is still to be kept apart from what others start.
+    pub fn settling(&mut self, now: UnixMs) -> Option<Duration> {
+        self.wait(1, now)
+    }
+
+    fn wait(&mut self, at_once: usize, now: UnixMs) -> Option<Duration> {
+        self.recent.retain(|&at| at <= now && now.since(at) < IdentifyBudget::WINDOW);
+        let oldest = self.recent[self.recent.len().checked_sub(at_once)?];
+        Some(oldest.plus(IdentifyBudget::WINDOW).since(now))
+    }
+}
+
+/// How long until it is this gateway's turn of so many turns; nothing where it is.
+fn until_turn(place: u32, turns: u32, at_once: u32, now: UnixMs) -> Option<Duration> {
+    let window = IdentifyBudget::WINDOW.as_millis() as u64;
+    let (turns, turn) = (u64::from(turns), u64::from(place / at_once));
+    let round = if turns == 1 { window } else { 2 * window * turns };
+    let (begin, at) = (2 * window * (turn % turns), now.0 % round);
+    let is_ours = (begin..begin + window).contains(&at);
+    (!is_ours).then(|| Duration::from_millis((begin + round - at) % round))
 }
 
 #[cfg(test)]
@@ -193,7 +266,45 @@ mod tests {
         assert_eq!(budget.ask(Asker::Relay, NOW), Permit::RefusedUntil(tomorrow));
     }
 
+    #[test]
+    fn alone_a_gateway_leaves_people_their_tenth() {
+        let mut own = OwnBudget::default();
+        let refused = Permit::RefusedUntil(NOW.plus(Duration::from_secs(3_600)));
+        assert_eq!(own.ask(limit(1_000, 100, 1), Share::ALONE, NOW), refused);
+        assert_eq!(own.ask(limit(1_000, 101, 1), Share::ALONE, NOW), Permit::Now);
+        let wait = Duration::from_millis(4_000);
+        assert_eq!(own.ask(limit(1_000, 101, 1), Share::ALONE, after(1_000)), Permit::After(wait));
+        assert_eq!(own.settling(after(1_000)), Some(wait), "and once the state answers again");
+        assert_eq!(own.settling(after(5_000)), None);
+    }
+
     proptest! {
+        /// Gateways that cannot count together start no more in any window than the platform allows,
+        /// and each of them gets its turn.
+        #[test]
+        fn gateways_apart_start_no_more_than_all_may(of in 1..7_u32, at_once in 1..9_u32) {
+            let mut own = vec![OwnBudget::default(); of as usize];
+            let (mut started, mut each) = (Vec::new(), vec![0; of as usize]);
+            for ms in (0..200_000).step_by(250) {
+                for (place, own) in (0..).zip(&mut own) {
+                    let permit = own.ask(limit(1_000, 1_000, at_once), Share { place, of }, after(ms));
+                    match permit {
+                        Permit::Now => {
+                            started.push(ms);
+                            each[place as usize] += 1;
+                        }
+                        Permit::After(wait) => prop_assert!(!wait.is_zero()),
+                        Permit::RefusedUntil(_) => prop_assert!(false, "{permit:?}"),
+                    }
+                }
+            }
+            for (place, start) in started.iter().enumerate() {
+                let window = started[place..].iter().take_while(|&&at| at < start + 5_000);
+                prop_assert!(window.count() <= at_once as usize);
+            }
+            prop_assert!(each.iter().all(|&started| started >= 2), "{each:?}");
+        }
+
         /// Whatever the clock does, in any stretch of its way forward of 5 s no more start than
         /// may, and no more in a day than are not kept.
         #[test]

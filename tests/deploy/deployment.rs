@@ -74,7 +74,8 @@ impl Deployment {
         }
         let output = folder.join(format!("{}.log", role.user()));
         let config = tree().join("deploy/qqrelay.toml");
-        Relay::start(Start { role: role.user(), config: &config, env: &env, output }).await
+        Relay::start(Start { role: role.user(), config: &config, env: &env, output, under: &[] })
+            .await
     }
 
     /// How often the platform has shown this text.

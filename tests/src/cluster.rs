@@ -265,6 +265,7 @@ impl Cluster {
             config: &self.folder.path().join("qqrelay.toml"),
             env: &[&*self.env, &edges.env()].concat(),
             output: self.output_file(self.starts),
+            under: &[],
         };
         let mut relay = Relay::start(start).await?;
         relay.edges = edges;

@@ -84,6 +84,8 @@ pub struct Start<'a> {
     pub env: &'a [(String, String)],
     /// The file that gets all it says.
     pub output: PathBuf,
+    /// The command that runs it, such as `valgrind`; empty where it runs by itself.
+    pub under: &'a [String],
 }
 
 impl Relay {
@@ -230,9 +232,16 @@ fn withhold(command: &mut Command, beginnings: [&str; 2]) {
 }
 
 fn spawn(start: &Start<'_>) -> anyhow::Result<Child> {
-    let Start { role, config, env, output } = start;
+    let Start { role, config, env, output, under } = start;
     let file = File::create(output).context("the relay's output")?;
-    let mut command = Command::new(binary()?);
+    let mut command = match under.split_first() {
+        Some((program, arguments)) => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(binary()?);
+            command
+        }
+        None => Command::new(binary()?),
+    };
     withhold(&mut command, ["QQRELAY_", "OTEL_"]);
     command
         .args([role, "--config"])

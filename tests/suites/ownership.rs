@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use qqrelay_simulator::Injection;
 use qqrelay_simulator::journal::Entry;
+use qqrelay_simulator::{Action, Injection, Target};
 use qqrelay_tests::cluster::{Bot, Cluster, Servers, Setup};
 use qqrelay_tests::wait::eventually;
 use redis::Value;
@@ -114,6 +114,38 @@ async fn b1_b2_b3_owners_go_on_whatever_redis_forgets() {
     assert_eq!(self::resumes(&cluster), resumes, "nothing has moved");
     let report = cluster.finish().await.unwrap_or_else(|error| panic!("{error:#}"));
     assert_eq!((report.tally.events, report.tally.gaps), (3 * usize::from(SHARDS), 0));
+}
+
+/// Sessions that end while Redis is away begin again: each gateway starts its part of what may start
+/// at once, and the platform refuses none of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_begin_while_redis_is_away() {
+    let servers = Some(Servers::start(1).await.expect("servers"));
+    let mut setup = Setup { servers, ..Setup::echo(vec![Bot::new(APP, SHARDS)]) };
+    setup.platform.gateway.max_concurrency = 2;
+    setup.expected.identifies = Some(2 * usize::from(SHARDS));
+    let mut cluster = Cluster::up(setup).await.expect("every session");
+    cluster.start().await.expect("a second");
+    cluster.shared().await.expect("a share for each");
+    cluster.servers.as_mut().expect("there are servers").redis.kill();
+    let ended = Action::EndSession { target: Target::default() };
+    cluster.platform.perform(&ended).expect("every session ends");
+    eventually("every session has begun anew", async || {
+        let lines = cluster.platform.journal().all();
+        let begun = lines.iter().filter(|line| matches!(line.entry, Entry::Ready { .. })).count();
+        (begun == 2 * usize::from(SHARDS)).then_some(())
+    })
+    .await
+    .expect("identifies without Redis");
+    say(&cluster, 0);
+    cluster.settle().await.expect("what is said is durable");
+    let servers = cluster.servers.as_mut().expect("there are servers");
+    servers.redis.restart().await.expect("Redis comes back empty");
+    let report = cluster.finish().await.unwrap_or_else(|error| panic!("{error:#}"));
+    assert_eq!(
+        (report.tally.events, report.tally.gaps),
+        (usize::from(SHARDS), usize::from(SHARDS))
+    );
 }
 
 /// Waits until every partition has a lease in Redis.

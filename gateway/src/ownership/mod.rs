@@ -11,12 +11,14 @@ mod claim;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::replace;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use qqrelay_proto::chain::Why;
 use qqrelay_proto::id::OwnerId;
+use qqrelay_proto::identify::Share;
 use qqrelay_proto::lease::LeaseTimes;
 use qqrelay_proto::spread::Holder;
 use qqrelay_proto::subject::Partition;
@@ -67,6 +69,8 @@ pub(crate) struct Steward {
     posts: BTreeMap<Partition, mpsc::Sender<Charge>>,
     places: BTreeMap<Partition, Place>,
     metrics: Metrics,
+    /// This gateway's share of what all of them may do, for those who have to keep to it.
+    share: watch::Sender<Share>,
     cluster: Option<Cluster>,
     claims: JoinSet<(Partition, Claimed)>,
     /// Partitions that are held, until they are not.
@@ -105,6 +109,7 @@ impl Steward {
     pub(crate) fn new(
         posts: BTreeMap<Partition, mpsc::Sender<Charge>>,
         shared: Option<Shared>,
+        share: watch::Sender<Share>,
         metrics: Metrics,
     ) -> Self {
         let now = Instant::now();
@@ -121,6 +126,7 @@ impl Steward {
             posts,
             places,
             metrics,
+            share,
             cluster,
             claims: JoinSet::new(),
             held: JoinSet::new(),
@@ -210,7 +216,13 @@ impl Steward {
         let ours = said.borrow().holder.clone();
         let all = self.posts.keys().copied().collect();
         claims.peers(|peers, now| {
-            self.metrics.gateways(peers.living(now).len() + 1);
+            let others = peers.living(now);
+            self.metrics.gateways(others.len() + 1);
+            let before = others.keys().filter(|other| **other < claims.owner).count();
+            self.share.send_if_modified(|share| {
+                let now = Share { place: count(before), of: count(others.len() + 1) };
+                replace(share, now) != now
+            });
             peers.placed(&all, ours, now)
         })
     }
@@ -376,4 +388,8 @@ async fn listen(bus: NatsBus, words: mpsc::Sender<Word>) {
         }
         sleep(SAY_EVERY).await;
     }
+}
+
+fn count(gateways: usize) -> u32 {
+    u32::try_from(gateways).unwrap_or(u32::MAX)
 }

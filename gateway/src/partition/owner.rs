@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::mem;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use qqrelay_proto::chain::{
     Chain, Entry, Input, Memory as Recalled, Output, Refused, Settings, Why,
@@ -27,6 +27,7 @@ use super::rebuild::Rebuild;
 use super::{About, Ask, Attached, Durable, Epoch, Handed, Known, Outlet, SourceIndex, Standing};
 use crate::alarm::Alarm;
 use crate::metrics::PartitionMetrics;
+use crate::shard::now;
 
 /// How often sources are looked over for a resume point that retention may take.
 const KEEP_EVERY: Duration = Duration::from_secs(30);
@@ -306,7 +307,7 @@ impl Owner {
         };
         let tail = Tail::of(newest.as_ref().map(|stored| &stored.record));
         let source = &mut self.sources[index];
-        source.freshness = Freshness::of(&tail, newest.as_ref(), Instant::now(), now_ms());
+        source.freshness = Freshness::of(&tail, newest.as_ref(), Instant::now(), now().0);
         let known = Known { epoch: self.epoch, tail, durable: None, gaps: 0 };
         source.standing.send_replace(Standing::Open(known));
     }
@@ -315,7 +316,7 @@ impl Owner {
         for source in &mut self.sources {
             source.memory.clear();
         }
-        let since = now_ms().saturating_sub(REMEMBERED.as_millis() as u64);
+        let since = now().0.saturating_sub(REMEMBERED.as_millis() as u64);
         let found = Rebuild::since(&mut *self.log, self.partition, since);
         let found = within(self.answer_within, found).await;
         self.rebuild = self.recalled(found).flatten();
@@ -582,9 +583,4 @@ async fn within<T>(
     answer: impl Future<Output = Result<T, Refusal>>,
 ) -> Result<T, Refusal> {
     timeout(limit, answer).await.unwrap_or_else(|_| Err(Refusal::Unknown("time is up".to_owned())))
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }

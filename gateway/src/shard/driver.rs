@@ -388,7 +388,8 @@ impl Life {
     }
 }
 
-pub(super) fn now() -> UnixMs {
+/// The wall clock.
+pub(crate) fn now() -> UnixMs {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     UnixMs(since.map_or(0, |since| since.as_millis() as u64))
 }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::body;
-use super::discovery::{Discovery, DiscoveryError, GatewayBot};
+use super::discovery::{self, Discovery, DiscoveryError, Found};
 use super::endpoint::Fetcher;
 use super::error::RestError;
 use super::hosts::Endpoints;
@@ -114,6 +114,7 @@ pub struct Pool {
     http: Client,
     endpoints: Arc<Endpoints>,
     bots: Arc<HashMap<AppId, Bot>>,
+    state: Option<Arc<dyn State>>,
     metrics: Metrics,
     clock: Clock,
 }
@@ -172,7 +173,8 @@ impl Pool {
             Ok((app, Bot { turns, token, discovery, appid_header }))
         });
         let bots = Arc::new(bots.collect::<Result<_, _>>()?);
-        Ok(Self { http, endpoints, bots, metrics, clock })
+        let state = sharing.map(|sharing| sharing.state);
+        Ok(Self { http, endpoints, bots, state, metrics, clock })
     }
 
     /// Makes one call for a bot.
@@ -214,22 +216,20 @@ impl Pool {
         }
     }
 
-    /// Asks where to connect, or answers from memory if that is at most `max_age` old.
+    /// Asks where to connect, or answers from memory, of whichever process, if that is at most
+    /// `max_age` old.
     ///
     /// # Errors
     ///
     /// No usable answer, or asking again now would break the platform's limit.
-    pub async fn gateway(
-        &self,
-        app: &AppId,
-        max_age: Duration,
-    ) -> Result<Arc<GatewayBot>, DiscoveryError> {
-        let bot = self.bot(app)?;
+    pub async fn gateway(&self, app: &AppId, max_age: Duration) -> Result<Found, DiscoveryError> {
+        let (bot, hosts) = (self.bot(app)?, &self.endpoints.hosts);
         let ask = async || {
-            let answer = self.call(app, &GatewayBot::call()).await?;
-            GatewayBot::read(&answer, &self.endpoints.hosts)
+            let answer = self.call(app, &discovery::call()).await?;
+            discovery::read(&answer, hosts)
         };
-        bot.discovery.ask(max_age, ask).await
+        let shared = self.state.as_deref().map(|state| discovery::Shared { state, app, hosts });
+        bot.discovery.ask(max_age, shared, ask).await
     }
 
     fn bot(&self, app: &AppId) -> Result<&Bot, RestError> {

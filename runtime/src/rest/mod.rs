@@ -20,7 +20,7 @@ mod token;
 
 pub use answer::{Answer, BodyEnd};
 pub use client::{Call, Limits, Pool, PoolError, Sharing};
-pub use discovery::{DiscoveryError, GatewayBot, SessionLimit};
+pub use discovery::{DiscoveryError, Found};
 pub use error::{NoToken, RestError};
 pub use hosts::{Endpoints, HostError, Hosts};
 pub use metrics::Metrics;

@@ -21,7 +21,7 @@ use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, Wit
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::filter::{FilterExt, ParseError, filter_fn};
+use tracing_subscriber::filter::{FilterExt, FilterFn, LevelFilter, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -92,7 +92,7 @@ pub fn init(
     };
     let subscriber = tracing_subscriber::registry()
         .with(provider.as_ref().map(traces))
-        .with(logs.with_filter(filter.and(filter_fn(is_heard))));
+        .with(logs.with_filter(filter.and(heard())));
     subscriber.try_init()?;
     Ok(Telemetry { provider })
 }
@@ -105,6 +105,12 @@ impl Telemetry {
         let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(limit));
         matches!(tokio::time::timeout(limit, ended).await, Ok(Ok(Ok(()))))
     }
+}
+
+/// A filter that says how far down it reaches: without that, every line that some crate would say at
+/// its finest level is made, only to be thrown away.
+fn heard() -> FilterFn {
+    filter_fn(is_heard as fn(&Metadata<'_>) -> bool).with_max_level_hint(LevelFilter::TRACE)
 }
 
 /// Our own crates as the filter says; all others from `info` up.
@@ -195,7 +201,7 @@ where
         .with_tracer(tracer)
         .with_location(false)
         .with_threads(false)
-        .with_filter(filter_fn(traced))
+        .with_filter(filter_fn(traced).with_max_level_hint(LevelFilter::DEBUG))
 }
 
 #[cfg(test)]

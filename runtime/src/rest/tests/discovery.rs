@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::fake::{Fake, always, app, fresh_tokens};
-use crate::rest::{DiscoveryError, GatewayBot, HostError};
+use crate::rest::{DiscoveryError, HostError};
+use crate::state::GatewayAnswer;
 
 const WHOLE: &str = r#"{"url":"ws://127.0.0.1:9/websocket","shards":4,"session_start_limit":
     {"total":1000,"remaining":998,"reset_after":86400000,"max_concurrency":2}}"#;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-async fn ask(status: u16, body: &'static str) -> Result<GatewayBot, DiscoveryError> {
+async fn ask(status: u16, body: &'static str) -> Result<GatewayAnswer, DiscoveryError> {
     let fake = Fake::start(fresh_tokens(), always(status, body)).await;
-    fake.pool().gateway(&app(), MINUTE).await.map(|answer| (*answer).clone())
+    fake.pool().gateway(&app(), MINUTE).await.map(|found| (*found.answer).clone())
 }
 
 #[tokio::test]
@@ -20,7 +23,7 @@ async fn an_answer_is_read_and_kept() {
     let fake = Fake::start(fresh_tokens(), always(200, WHOLE)).await;
     let pool = fake.pool();
     for _ in 0..5 {
-        let answer = pool.gateway(&app(), MINUTE).await.unwrap();
+        let answer = pool.gateway(&app(), MINUTE).await.unwrap().answer;
         assert_eq!((answer.url.as_str(), answer.shards), ("ws://127.0.0.1:9/websocket", 4));
         let limit = answer.limit.unwrap();
         assert_eq!((limit.total, limit.remaining, limit.max_concurrency), (1000, 998, 2));
@@ -41,6 +44,24 @@ async fn nobody_asks_a_third_time_within_a_minute() {
     assert!(retry_after <= MINUTE && !retry_after.is_zero());
     assert_eq!(fake.calls().len(), 2);
     assert!(pool.gateway(&app(), MINUTE).await.is_ok(), "what is known is still given");
+}
+
+#[tokio::test]
+async fn processes_with_one_state_ask_once() {
+    let fake = Fake::start(fresh_tokens(), always(200, WHOLE)).await;
+    let (pools, _state) = fake.pools_of_one_state(["a", "b", "c"]).await;
+    let app = app();
+    let found = join_all(pools.iter().map(|pool| pool.gateway(&app, MINUTE))).await;
+    let found: Vec<_> = found.into_iter().map(Result::unwrap).collect();
+    assert!(found.iter().all(|one| one.answer == found[0].answer));
+    let calls = fake.calls().len();
+    assert!(calls <= 2, "the platform takes no third: {calls}");
+    let asked = found.iter().filter(|found| found.asked.is_some()).count();
+    assert_eq!(asked, calls, "who did not ask says so");
+    for pool in &pools {
+        pool.gateway(&app, MINUTE).await.unwrap();
+    }
+    assert_eq!(fake.calls().len(), calls);
 }
 
 #[tokio::test]

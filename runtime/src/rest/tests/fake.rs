@@ -12,11 +12,15 @@ use axum::routing::post;
 use prometheus::Registry;
 use qqrelay_proto::id::AppId;
 use qqrelay_proto::profile::TOKEN_PATH;
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::bus::Layout;
 use crate::config::{Platform, ProfileName, Secret};
 use crate::rest::{Call, Endpoints, Limits, Metrics, Pool, Sharing};
+use crate::state::embedded::Embedded;
+use crate::store::{Clock, Store};
 
 pub(super) const APP: &str = "102000001";
 
@@ -71,6 +75,17 @@ impl Fake {
 
     pub(super) fn pool(&self) -> Pool {
         pool(&self.base, &self.base, Limits::default(), None)
+    }
+
+    /// Processes that agree through one state, which lasts as long as its folder.
+    pub(super) async fn pools_of_one_state(&self, owners: [&str; 3]) -> (Vec<Pool>, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout { partitions: 1, window: 1 };
+        let store = Store::open(&folder.path().join("state"), layout, Clock::system()).unwrap();
+        let state = Arc::new(Embedded::new(store).await.unwrap());
+        let sharing = owners.map(|owner| Sharing { state: state.clone(), owner: owner.into() });
+        let pool = |sharing| pool(&self.base, &self.base, Limits::default(), Some(sharing));
+        (sharing.map(pool).into(), folder)
     }
 }
 

@@ -1,16 +1,10 @@
 //! The life of a token against an endpoint and an API that do as they like: rows E1 to E8.
 
-use std::sync::Arc;
-
 use futures_util::future::join_all;
-use qqrelay_proto::id::OwnerId;
 use qqrelay_proto::token::TokenFailure;
 
 use super::fake::{Fake, Script, Then, always, app, fresh_tokens, json, pool, raw, send};
-use crate::bus::Layout;
-use crate::rest::{Limits, NoToken, RestError, Sharing};
-use crate::state::embedded::Embedded;
-use crate::store::{Clock, Store};
+use crate::rest::{Limits, NoToken, RestError};
 
 /// An API that takes one token only.
 fn takes(token: &'static str) -> Script {
@@ -148,14 +142,7 @@ async fn close_code_4004_renews_the_token_of_the_next_frame() {
 #[tokio::test]
 async fn processes_with_one_state_ask_for_one_token() {
     let fake = Fake::start(fresh_tokens(), takes("t2")).await;
-    let files = tempfile::tempdir().unwrap();
-    let layout = Layout { partitions: 1, window: 1 };
-    let store = Store::open(&files.path().join("state"), layout, Clock::system()).unwrap();
-    let state = Arc::new(Embedded::new(store).await.unwrap());
-    let pools: Vec<_> = ["a", "b", "c"]
-        .map(|owner| Sharing { state: state.clone(), owner: OwnerId::from(owner) })
-        .map(|sharing| pool(&fake.base, &fake.base, Limits::default(), Some(sharing)))
-        .into();
+    let (pools, _state) = fake.pools_of_one_state(["a", "b", "c"]).await;
     let (app, send) = (app(), send());
     let tokens = join_all(pools.iter().map(|pool| pool.token(&app))).await;
     assert!(tokens.iter().all(|token| token.as_ref().is_ok_and(|t| t.token.expose() == "t1")));

@@ -3,13 +3,13 @@ use std::sync::{Arc, Mutex};
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use serde_json::json;
-use tracing::{debug, error, info, info_span, trace, warn};
+use tracing::{Subscriber, debug, error, info, info_span, trace, warn};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::telemetry::{is_heard, traces};
+use crate::telemetry::{heard, traces};
 
 /// Keeps what is written.
 #[derive(Clone, Default)]
@@ -31,12 +31,20 @@ fn lines(form: Form, filter: &str, run: impl FnOnce()) -> Vec<String> {
     let kept = Kept::default();
     let writer = kept.clone();
     let provider = SdkTracerProvider::builder().build();
-    let filter = EnvFilter::builder().parse(filter).unwrap().and(filter_fn(is_heard));
+    let filter = EnvFilter::builder().parse(filter).unwrap().and(heard());
     let logs = Lines::new(form, move || writer.clone()).with_filter(filter);
     let subscriber = tracing_subscriber::registry().with(traces(&provider)).with(logs);
     tracing::subscriber::with_default(subscriber, run);
     let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
     text.lines().map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn what_nobody_hears_is_not_even_made() {
+    let filter = EnvFilter::builder().parse("warn,qqrelay=info").unwrap().and(heard());
+    let logs = Lines::new(Form::Json, io::sink).with_filter(filter);
+    let subscriber = tracing_subscriber::registry().with(logs);
+    assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::INFO));
 }
 
 fn one(form: Form, run: impl FnOnce()) -> String {

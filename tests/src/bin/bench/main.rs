@@ -2,13 +2,15 @@
 //!
 //! ```sh
 //! cargo run --release -p qqrelay-tests --bin bench             # everything, about 15 minutes
-//! cargo run --release -p qqrelay-tests --bin bench -- flood    # one part: flood, idle, worker, file, takeover
+//! cargo run --release -p qqrelay-tests --bin bench -- flood    # one part: flood, count, idle, worker, file,
+//!                                                              #   takeover
 //! ```
 //!
 //! `--json` prints what was measured as JSON, `--runs N` how often each is measured; the median is
 //! told. The platform floods from this process; only the measured process is counted, by the kernel's
 //! own counters. Nothing else should run on the machine.
 
+mod count;
 mod file;
 mod flood;
 mod idle;
@@ -43,6 +45,8 @@ struct Asked {
 enum Part {
     /// The gateway and the raw-limit relay by turns under a flood.
     Flood,
+    /// Instructions and allocations of the gateway for one event, where there is valgrind.
+    Count,
     /// Memory of idle sessions.
     Idle,
     /// Commands of a worker and of a bare HTTP loop by turns.
@@ -82,6 +86,7 @@ async fn measure(asked: &Asked) -> anyhow::Result<()> {
         }
         let table: Table = match part {
             Part::Flood => flood::measure(asked.runs).await?,
+            Part::Count => count::measure().await?,
             Part::Idle => idle::measure(asked.runs).await?,
             Part::Worker => worker::measure(asked.runs).await?,
             Part::File => file::measure().await?,

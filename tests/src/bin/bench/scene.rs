@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -62,6 +63,18 @@ impl Measured {
         servers: Option<&Servers>,
         more: &str,
     ) -> anyhow::Result<Self> {
+        Self::start_under(&[], role, sessions, platform, servers, more).await
+    }
+
+    /// Starts one that this command runs.
+    pub(crate) async fn start_under(
+        under: &[String],
+        role: &'static str,
+        sessions: u16,
+        platform: &Simulator,
+        servers: Option<&Servers>,
+        more: &str,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let file = |name: &str| -> PathBuf { folder.path().join(name) };
         let servers = servers.map(Servers::sections).unwrap_or_default();
@@ -75,8 +88,13 @@ impl Measured {
         ];
         let env = env.map(|(name, value)| (name.to_owned(), value));
         let (config, output) = (&file("qqrelay.toml"), file("relay.log"));
-        let relay = Relay::start(Start { role, config, env: &env, output }).await?;
+        let relay = Relay::start(Start { role, config, env: &env, output, under }).await?;
         Ok(Self { relay, _folder: folder })
+    }
+
+    /// Asks it to end and waits until it has.
+    pub(crate) async fn end(self, within: Duration) -> anyhow::Result<ExitStatus> {
+        self.relay.terminate(within).await
     }
 
     /// Waits until so many sessions are live.
