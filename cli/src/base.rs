@@ -5,15 +5,17 @@ use std::time::SystemTime;
 
 use prometheus::Registry;
 use qqrelay_gateway::{Board, Gateway, Parts};
-use qqrelay_proto::id::OwnerId;
+use qqrelay_proto::id::{AppId, OwnerId};
 use qqrelay_proto::time::UnixMs;
 use qqrelay_runtime::bus::nats::NatsBus;
-use qqrelay_runtime::config::{self, Config};
+use qqrelay_runtime::config::{self, Bot, Bots, Config, Secret};
 use qqrelay_runtime::rest::{self, Endpoints, Pool, Sharing};
 use qqrelay_runtime::store::Clock;
 use qqrelay_runtime::telemetry::{self, Speaker, Stream, Telemetry};
 use qqrelay_worker::app::Worker;
 use qqrelay_worker::presence::Presence;
+use tokio::sync::watch;
+use tracing::warn;
 
 use crate::exit::Failure;
 use crate::stores::Stores;
@@ -35,6 +37,8 @@ pub(crate) struct Base {
     pub(crate) shown: Shown,
     /// Its bus and its state.
     pub(crate) stores: Stores,
+    /// Its bots, as they are configured now.
+    bots: watch::Receiver<Bots>,
     pool: Pool,
     /// This process, unique for each start.
     pub(crate) owner: OwnerId,
@@ -52,17 +56,17 @@ impl Base {
         stores: Stores,
         owner: OwnerId,
         shown: Shown,
+        bots: watch::Receiver<Bots>,
     ) -> Result<Self, Failure> {
-        let enabled = config.bots.iter().filter(|bot| bot.enabled);
         let pool = Pool::new(
             Endpoints::of(&config.platform),
             rest::Limits::from(&config.egress),
-            enabled.map(|bot| (bot.app_id.clone(), bot.secret.clone())),
+            credentials(&config.bots),
             Some(Sharing { state: stores.state.clone(), owner: owner.clone() }),
             rest::Metrics::register(&shown.registry)?,
         )?;
         let started = now().to_string();
-        Ok(Self { config, shown, stores, pool, owner, started })
+        Ok(Self { config, shown, stores, bots, pool, owner, started })
     }
 
     /// A gateway on it.
@@ -73,6 +77,7 @@ impl Base {
     pub(crate) fn gateway(&self) -> Result<Gateway, Failure> {
         let parts = Parts {
             config: self.config.clone(),
+            bots: self.bots.clone(),
             bus: self.stores.bus.clone(),
             state: self.stores.state.clone(),
             peers: self.peers(),
@@ -102,6 +107,7 @@ impl Base {
                 self.stores.nats.as_ref(),
             )?,
             config: self.config.clone(),
+            bots: self.bots.clone(),
             bus: self.stores.bus.clone(),
             peers: self.peers(),
             state: self.stores.state.clone(),
@@ -113,6 +119,16 @@ impl Base {
         Ok(Worker::new(parts, &self.shown.registry)?)
     }
 
+    /// What has to be done before a change of the bots is told: calls of new ones can be made.
+    pub(crate) fn preparation(&self) -> impl Fn(&[Bot]) + Send + use<> {
+        let pool = self.pool.clone();
+        move |bots| {
+            if let Err(error) = pool.set_bots(credentials(bots)) {
+                warn!(%error, "calls of a new bot cannot be made");
+            }
+        }
+    }
+
     /// Where other processes are met. Without a state that all of them reach there are none.
     fn peers(&self) -> Option<NatsBus> {
         self.stores.nats.clone().filter(|_| self.config.redis.is_some())
@@ -122,6 +138,12 @@ impl Base {
     pub(crate) async fn close(self) {
         self.stores.close().await;
     }
+}
+
+/// What calls of enabled bots are made with.
+fn credentials(bots: &[Bot]) -> impl Iterator<Item = (AppId, Secret)> {
+    let enabled = bots.iter().filter(|bot| bot.enabled);
+    enabled.map(|bot| (bot.app_id.clone(), bot.secret.clone()))
 }
 
 /// Logs of a command that has something else to say: warnings only, on standard error.

@@ -20,7 +20,8 @@ pub(crate) fn load(process: &Process) -> Result<Loaded, Failure> {
     config::load(file(process).as_deref(), config::environment()).map_err(Failure::Config)
 }
 
-fn file(process: &Process) -> Option<PathBuf> {
+/// The file that a process reads, if there is one.
+pub(crate) fn file(process: &Process) -> Option<PathBuf> {
     let usual = || Path::new(USUAL).exists().then(|| PathBuf::from(USUAL));
     process.config.clone().or_else(usual)
 }

@@ -3,13 +3,14 @@
 //! Stopping, in this order: not ready any more; the gateway stops reading and closes its sockets so
 //! that their sessions live; the worker finishes what is in hand; the stores are let go of.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use qqrelay_gateway::Gateway;
 use qqrelay_runtime::admin::Readiness;
-use qqrelay_runtime::config::Loaded;
+use qqrelay_runtime::config::{self as runtime_config, Loaded, Reload};
 use qqrelay_runtime::telemetry::{self, Speaker, Stream};
 use qqrelay_runtime::{random, shutdown};
 use qqrelay_worker::app::Worker;
@@ -59,19 +60,24 @@ impl Roles {
 pub(crate) fn run(args: &Process, roles: Roles) -> Outcome {
     let loaded = config::load(args)?;
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::unavailable)?;
-    runtime.block_on(serve(loaded, roles))
+    runtime.block_on(serve(loaded, config::file(args), roles))
 }
 
-async fn serve(loaded: Loaded, roles: Roles) -> Outcome {
+async fn serve(loaded: Loaded, file: Option<PathBuf>, roles: Roles) -> Outcome {
     let owner = random::id();
     let speaker = Speaker { role: roles.label(), instance: owner.clone() };
     let telemetry = telemetry::init(&loaded.config.telemetry, &speaker, Stream::Stdout)?;
-    let served = serve_logged(loaded, roles, owner).await;
+    let served = serve_logged(loaded, file, roles, owner).await;
     telemetry.shutdown(FLUSH_WITHIN).await;
     served
 }
 
-async fn serve_logged(loaded: Loaded, roles: Roles, owner: String) -> Outcome {
+async fn serve_logged(
+    loaded: Loaded,
+    file: Option<PathBuf>,
+    roles: Roles,
+    owner: String,
+) -> Outcome {
     let stop = shutdown::listen().context("signals")?;
     for warning in &loaded.warnings {
         warn!("{warning}");
@@ -90,7 +96,14 @@ async fn serve_logged(loaded: Loaded, roles: Roles, owner: String) -> Outcome {
         port.close().await;
         return Ok(());
     };
-    let base = Base::new(config, stores?, owner.into(), shown)?;
+    let reload =
+        file.map(|file| Reload::new(file, runtime_config::environment(), &config, &shown.registry));
+    let reload = reload.transpose()?;
+    let bots = reload.as_ref().map_or_else(|| runtime_config::fixed(&config), Reload::bots);
+    let base = Base::new(config, stores?, owner.into(), shown, bots)?;
+    if let Some(reload) = reload {
+        tokio::spawn(reload.run(base.preparation()));
+    }
     port.offer(base.stores.bus.clone());
     let (gateway, worker) = match roles {
         Roles::Both => {

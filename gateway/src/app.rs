@@ -15,32 +15,37 @@ use qqrelay_proto::identify::Share;
 use qqrelay_proto::subject::Partition;
 use qqrelay_runtime::bus::Bus;
 use qqrelay_runtime::bus::nats::NatsBus;
-use qqrelay_runtime::config::Config;
+use qqrelay_runtime::config::{Bots, Config};
 use qqrelay_runtime::rest::Pool;
 use qqrelay_runtime::state::State;
 use rustls::ClientConfig;
 use rustls_platform_verifier::ConfigVerifierExt;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{debug, error};
 
+use crate::census::Census;
 use crate::copies;
-use crate::fleet::{self, Rosters};
+use crate::fleet::{self, Fleet, Rosters};
 use crate::metrics::Metrics;
 use crate::ownership::{Charge, Shared, Steward};
-use crate::platform::Bot;
+use crate::partition::StoredEvent;
 use crate::shard::Way;
 use crate::status::Board;
 use crate::thread::{self, Post, Supplies};
+
+/// Events that may wait to be told of. With more, those who wait for them store them as well.
+const STORED_EVENTS: usize = 4_096;
 
 /// What a gateway is built of.
 #[derive(Clone)]
 pub struct Parts {
     /// The whole configuration.
     pub config: Arc<Config>,
+    /// Its bots, as they are configured now.
+    pub bots: watch::Receiver<Bots>,
     /// Where records go.
     pub bus: Arc<dyn Bus>,
     /// What the cluster agrees on.
@@ -110,31 +115,33 @@ impl Gateway {
         let grace = parts.config.gateway.drain_grace;
         let cores = available_parallelism().map_or(1, NonZero::get);
         let threads = fleet::threads(parts.config.gateway.threads.number(), cores, posts.len());
-        let supplies = Supplies { parts: parts.clone(), way: Way::new(tls) };
+        let (stored, telling) = mpsc::channel(STORED_EVENTS);
+        let supplies = Supplies { parts: parts.clone(), way: Way::new(tls), stored };
         let mut running = JoinSet::new();
         for (number, hand) in fleet::deal(posts, threads).into_iter().enumerate() {
             let done = thread::start(number, hand, supplies.clone()).map_err(StartError::Thread)?;
             running.spawn(done);
         }
         let share = watch::Sender::new(Share::ALONE);
-        let mut enlisting = JoinSet::new();
-        for config in parts.config.bots.iter().filter(|bot| bot.enabled) {
-            let app = config.app_id.clone();
-            let (pool, state) = (parts.pool.clone(), parts.state.clone());
-            let bot = Bot::new(app, pool, state, Handle::current(), share.subscribe());
-            let (rosters, board) = (rosters.clone(), parts.board.clone());
-            enlisting.spawn(fleet::enlist(config.clone(), Arc::new(bot), rosters, board));
+        let fleet = Fleet {
+            rosters,
+            census: Census::new(parts.board.clone()),
+            board: parts.board.clone(),
+            pool: parts.pool.clone(),
+            state: parts.state.clone(),
+            share: share.subscribe(),
+        };
+        let mut keeping = JoinSet::new();
+        if let Some(bus) = &parts.peers {
+            keeping.spawn(fleet.census.clone().listen(bus.clone()));
         }
-        let copying = tokio::spawn(copies::keep(
-            parts.board.clone(),
-            parts.state.clone(),
-            parts.owner.clone(),
-        ));
+        keeping.spawn(fleet.run(parts.bots.clone()));
+        keeping.spawn(tell(telling, parts.state.clone()));
+        keeping.spawn(copies::keep(parts.board.clone(), parts.state.clone(), parts.owner.clone()));
         let steward = Steward::new(charges, parts.shared(), share, parts.metrics.clone());
         let steward = tokio::spawn(steward.run(stop.clone()));
         stop.cancelled().await;
-        copying.abort();
-        enlisting.shutdown().await;
+        keeping.shutdown().await;
         Ok(drain(steward, running, grace).await)
     }
 
@@ -168,6 +175,15 @@ struct Places {
     rosters: Rosters,
     charges: BTreeMap<Partition, mpsc::Sender<Charge>>,
     posts: Vec<Post>,
+}
+
+/// Tells every source of the events that more than one may show where they are.
+async fn tell(mut stored: mpsc::Receiver<StoredEvent>, state: Arc<dyn State>) {
+    while let Some(StoredEvent { app, id, place }) = stored.recv().await {
+        if let Err(error) = state.stored(&app, &id, &place).await {
+            debug!(%error, "an event may be stored a second time under its id");
+        }
+    }
 }
 
 async fn drain(

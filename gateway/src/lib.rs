@@ -3,7 +3,9 @@
 mod alarm;
 mod announce;
 pub mod app;
+mod census;
 mod copies;
+mod crew;
 mod fleet;
 mod gauges;
 pub mod metrics;

@@ -3,18 +3,22 @@
 //! Sockets live on the partitions' own threads, while calls and their connections belong to the
 //! process's runtime. Every question is therefore asked there.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use qqrelay_proto::id::{AppId, UserId};
 use qqrelay_proto::identify::{Asker, OwnBudget, Permit, Share};
+use qqrelay_proto::subject::Source;
 use qqrelay_runtime::rest::{DiscoveryError, Found, Pool, RestError};
-use qqrelay_runtime::state::{GatewayAnswer, State, UNTOLD};
+use qqrelay_runtime::state::{GatewayAnswer, ResumeCopy, Sighting, State, UNTOLD};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, watch};
-use tokio::time::{Instant, sleep};
-use tracing::warn;
+use tokio::sync::{Mutex, Notify, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, warn};
 
+use crate::partition::Sighted;
 use crate::shard::now;
 use crate::trouble::InFull;
 
@@ -24,6 +28,11 @@ const ADDRESS_AGE: Duration = Duration::from_secs(30 * 60);
 
 /// An answer that the budget has not heard of, or that stands in for it, is no older than this.
 const FRESH: Duration = Duration::from_secs(60);
+
+/// How long an event may wait until it is known whether another source has stored it, and how often
+/// it is asked about.
+const SEE_WITHIN: Duration = Duration::from_secs(5);
+const SEE_AGAIN: Duration = Duration::from_millis(20);
 
 /// The longest wait before leave to identify is asked for again.
 const PERMIT_AGAIN: Duration = Duration::from_secs(60);
@@ -42,6 +51,10 @@ pub(crate) struct Bot {
     /// What is started while that budget cannot be read.
     own: Mutex<OwnBudget>,
     share: watch::Receiver<Share>,
+    /// Whether two sets of its shards may show the same event.
+    overlaps: AtomicBool,
+    /// The platform wants another number of shards.
+    replan: Notify,
 }
 
 /// What the identify budget has heard of the platform's answers.
@@ -93,7 +106,74 @@ impl Bot {
             told: Mutex::default(),
             own: Mutex::default(),
             share,
+            overlaps: AtomicBool::new(false),
+            replan: Notify::new(),
         }
+    }
+
+    /// Whose it is.
+    pub(crate) const fn app(&self) -> &AppId {
+        &self.app
+    }
+
+    /// Says that the platform wants another number of shards.
+    pub(crate) fn replan(&self) {
+        self.replan.notify_one();
+    }
+
+    /// Waits until the platform wants another number of shards.
+    pub(crate) async fn wants_replan(&self) {
+        self.replan.notified().await;
+    }
+
+    /// Whether two sets of its shards may show the same event.
+    pub(crate) fn overlaps(&self) -> bool {
+        self.overlaps.load(Ordering::Relaxed)
+    }
+
+    /// From here on they may, or may not.
+    pub(crate) fn set_overlaps(&self, overlaps: bool) {
+        if self.overlaps.swap(overlaps, Ordering::Relaxed) != overlaps {
+            debug!(app = %self.app, overlaps, "sets of shards side by side");
+        }
+    }
+
+    /// Asks whether another source has shown this event, and waits a little for one that is about to
+    /// store it.
+    pub(crate) async fn see(self: &Arc<Self>, id: &str, source: Source) -> Sighted {
+        let id = id.to_owned();
+        let asked = self.on_main(async move |bot| {
+            loop {
+                match bot.state.see(&bot.app, &id, source).await {
+                    Ok(Sighting::First) => return Ok(Sighted::Ours),
+                    Ok(Sighting::Again(place)) => return Ok(Sighted::Elsewhere(place)),
+                    Ok(Sighting::Pending) => sleep(SEE_AGAIN).await,
+                    Err(_) => return Ok(Sighted::Unknown),
+                }
+            }
+        });
+        timeout(SEE_WITHIN, asked).await.ok().and_then(Result::ok).unwrap_or(Sighted::Unknown)
+    }
+
+    /// The numbers of shards that the bot has had, as far as copies of resume points say.
+    pub(crate) async fn recorded_sets(&self) -> BTreeSet<u16> {
+        let copies = self.state.resumes(Some(&self.app)).await.unwrap_or_default();
+        let count = |(_, source, _): &(AppId, Source, ResumeCopy)| match source {
+            Source::Shard(shard) => Some(shard.count()),
+            _ => None,
+        };
+        copies.iter().filter_map(count).collect()
+    }
+
+    /// A session has ended: nobody is to be told where it would be resumed.
+    pub(crate) async fn forget_resume(self: &Arc<Self>, source: Source) {
+        let forgotten = self.on_main(async move |bot| {
+            if let Err(error) = bot.state.forget_resume(&bot.app, source).await {
+                debug!(%error, "the copy of an ended session's resume point is left to end by itself");
+            }
+            Ok(())
+        });
+        let _ = forgotten.await; // the process is going down
     }
 
     /// The bot's own user id, once a READY has told it.
@@ -128,6 +208,14 @@ impl Bot {
     /// What the platform says of this bot's sockets.
     pub(crate) async fn gateway(&self) -> Result<Arc<GatewayAnswer>, BotError> {
         self.gateway_within(ADDRESS_AGE).await
+    }
+
+    /// What it has said since then.
+    pub(crate) async fn gateway_since(
+        &self,
+        since: Instant,
+    ) -> Result<Arc<GatewayAnswer>, BotError> {
+        self.gateway_within(since.elapsed()).await
     }
 
     /// The same, not older than this.

@@ -123,6 +123,12 @@ impl Board {
         lock(&self.shards).values().map(|line| lock(line).read()).collect()
     }
 
+    /// The shards of one bot.
+    pub(crate) fn shards_of(&self, app: &AppId) -> Vec<ShardId> {
+        let of_bot = |(of, shard): &(AppId, ShardId)| (of == app).then_some(*shard);
+        lock(&self.shards).keys().filter_map(of_bot).collect()
+    }
+
     /// Every bot whose shards nobody can count yet, and why, in a sentence.
     #[must_use]
     pub fn waiting(&self) -> BTreeMap<AppId, String> {

@@ -3,15 +3,13 @@
 //! The log is opened here and nowhere else: a connection belongs to the runtime that opened it, and
 //! each thread shall have its own.
 
-use std::future::pending;
 use std::io;
 use std::pin::pin;
 use std::thread;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use qqrelay_proto::session::Patience;
-use qqrelay_proto::subject::{Partition, Source, SourceSubject};
+use qqrelay_proto::subject::Partition;
 use qqrelay_runtime::bus::Log;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::app::Parts;
+use crate::crew::Crew;
 use crate::fleet::Recruit;
 use crate::ownership::Charge;
-use crate::partition::{Ended, Inbox, Owner, OwnerSettings, inbox};
-use crate::shard::{Driver, DriverSettings, Way};
+use crate::partition::{Ended, Owner, OwnerSettings, StoredEvent, inbox};
+use crate::shard::Way;
 use crate::trouble::InFull;
 
 /// Wait before the log is asked again for something that it could not do.
@@ -44,6 +43,8 @@ pub(crate) struct Post {
 pub(crate) struct Supplies {
     pub(crate) parts: Parts,
     pub(crate) way: Way,
+    /// Hears where events are that two sources may show.
+    pub(crate) stored: mpsc::Sender<StoredEvent>,
 }
 
 /// Starts a thread that runs these partitions; the receiver hears once all of them are done.
@@ -102,12 +103,13 @@ async fn hold(
     let Some(log) = leave.run_until_cancelled(opening).await else { return Ended::Drained };
     let (inbox, outlet) = inbox();
     let metrics = supplies.parts.metrics.partition(partition);
-    let owner = Owner::new(owner_settings(partition, &supplies.parts), log, outlet, metrics);
+    let owner = Owner::new(owner_settings(partition, &supplies), log, outlet, metrics);
     let mut shards = JoinSet::new();
     let ended = {
-        let hiring = until(&leave, hire(partition, roster, &supplies, &leave, inbox, &mut shards));
-        let (owning, hiring) = (pin!(owner.run()), pin!(hiring));
-        match select(owning, hiring).await {
+        let (supplies, leave, tasks) = (&supplies, &leave, &mut shards);
+        let crew = Crew { partition, supplies, leave, inbox, tasks };
+        let (owning, crewing) = (pin!(owner.run()), pin!(until(leave, crew.run(roster))));
+        match select(owning, crewing).await {
             Either::Left((ended, _)) => ended,
             Either::Right(((), owning)) => owning.await,
         }
@@ -122,31 +124,6 @@ async fn hold(
         }
     }
     ended
-}
-
-/// Starts every shard of the roster, and those that are put on it later. The inbox goes with it:
-/// after that the shards' own copies are the last ones.
-async fn hire(
-    partition: Partition,
-    mut roster: watch::Receiver<Vec<Recruit>>,
-    supplies: &Supplies,
-    leave: &CancellationToken,
-    inbox: Inbox,
-    shards: &mut JoinSet<()>,
-) {
-    let mut hired = 0;
-    loop {
-        let new: Vec<_> = roster.borrow_and_update().iter().skip(hired).cloned().collect();
-        hired += new.len();
-        for recruit in new {
-            let span = info_span!("shard", app = %recruit.config.app_id, shard = %recruit.shard);
-            let driver = driver(partition, recruit, supplies, inbox.clone(), leave.clone());
-            shards.spawn_local(driver.run().instrument(span));
-        }
-        if roster.changed().await.is_err() {
-            pending::<()>().await; // nobody is left who could put one on it
-        }
-    }
 }
 
 /// Works until `leave`, and lets go of everything that the work has.
@@ -167,7 +144,8 @@ async fn open(partition: Partition, parts: &Parts) -> Box<dyn Log> {
     }
 }
 
-fn owner_settings(partition: Partition, parts: &Parts) -> OwnerSettings {
+fn owner_settings(partition: Partition, supplies: &Supplies) -> OwnerSettings {
+    let Supplies { parts, stored, .. } = supplies;
     OwnerSettings {
         partition,
         owner: parts.owner.clone(),
@@ -176,39 +154,11 @@ fn owner_settings(partition: Partition, parts: &Parts) -> OwnerSettings {
         window_bytes: bytes(parts.config.gateway.window_bytes),
         answer_within: parts.config.gateway.publish_timeout,
         retry_after: LOG_RETRY,
+        stored: stored.clone(),
     }
 }
 
-fn driver(
-    partition: Partition,
-    recruit: Recruit,
-    supplies: &Supplies,
-    inbox: Inbox,
-    leave: CancellationToken,
-) -> Driver {
-    let Recruit { config, bot, shard } = recruit;
-    let Supplies { parts, way } = supplies;
-    let (app, gateway) = (config.app_id, &parts.config.gateway);
-    let settings = DriverSettings {
-        app: app.clone(),
-        shard,
-        intents: config.intents,
-        source: SourceSubject::new(partition, &app, Source::Shard(shard)),
-        record_limit: bytes(parts.config.log.record_limit),
-        connect_timeout: gateway.connect_timeout,
-        patience: Patience {
-            hello: gateway.hello_timeout,
-            ready: gateway.ready_timeout,
-            resumed: gateway.resume_timeout,
-        },
-        close_code: gateway.close_code,
-        silence: Some(gateway.silence).filter(|silence| !silence.is_zero()),
-    };
-    let metrics = parts.metrics.shard();
-    let status = parts.board.add(app, shard, partition);
-    Driver::new(settings, bot, inbox, way.clone(), metrics, status, leave)
-}
-
-fn bytes(configured: u64) -> usize {
+/// A configured size.
+pub(crate) fn bytes(configured: u64) -> usize {
     usize::try_from(configured).unwrap_or(usize::MAX)
 }

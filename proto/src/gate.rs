@@ -69,6 +69,12 @@ impl Gate {
         self.last
     }
 
+    /// Where the session has come to.
+    #[must_use]
+    pub fn point(&self) -> ResumePoint {
+        ResumePoint { session: self.session.clone(), seq: self.last }
+    }
+
     /// A socket has been opened: what comes first is a replay by right.
     pub const fn socket_opened(&mut self) {
         self.rewinds = 0;

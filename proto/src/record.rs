@@ -298,6 +298,8 @@ pub enum EndReason {
     Resharded,
     /// The bot is no longer configured.
     Removed,
+    /// The bot asks to hear of something else now, and a session cannot be told so.
+    Reconfigured,
 }
 
 /// Payload of `….dup`: an event that the log has already.

@@ -91,6 +91,12 @@ impl Blocked {
             Self::OtherBot => "other_bot",
         }
     }
+
+    /// Whether the platform wants another number of shards.
+    #[must_use]
+    pub fn asks_for_replan(self) -> bool {
+        matches!(self, Self::Closed(code) if code.step(1).next == Next::Replan)
+    }
 }
 
 /// One shard; see the module.
@@ -149,6 +155,11 @@ impl Shard {
             Stance::Resume(point) => connect(Some(point.clone())),
             Stance::Identify => connect(None),
         }
+    }
+
+    /// No socket is opened before this.
+    pub fn hold_until(&mut self, at: Instant) {
+        self.not_before = self.not_before.max(at);
     }
 
     /// Why the shard stands still, where it is parked.

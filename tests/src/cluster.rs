@@ -49,13 +49,27 @@ pub struct Bot {
     pub app: String,
     /// How many shards its events are split into.
     pub shards: u16,
+    /// Whether that is the platform's advice, and the relay is told no number.
+    pub is_advised: bool,
 }
 
 impl Bot {
     /// A bot.
     #[must_use]
     pub fn new(app: &str, shards: u16) -> Self {
-        Self { app: app.to_owned(), shards }
+        Self { app: app.to_owned(), shards, is_advised: false }
+    }
+
+    /// A bot that follows the platform's advice, which comes to so many.
+    #[must_use]
+    pub fn advised(app: &str, shards: u16) -> Self {
+        Self { is_advised: true, ..Self::new(app, shards) }
+    }
+
+    /// It, as the platform knows it.
+    #[must_use]
+    pub fn account(&self) -> AppConfig {
+        AppConfig::new(self.app.as_str(), self.secret())
     }
 
     /// Its secret, which must appear nowhere.
@@ -70,7 +84,7 @@ impl Bot {
 pub struct Setup {
     /// The bots, on both sides.
     pub bots: Vec<Bot>,
-    /// The platform, without bots.
+    /// The platform; these bots are added to those that it has beside them.
     pub platform: PlatformConfig,
     /// Variables over the relay's configuration, such as `QQRELAY_LOG__PARTITIONS`.
     pub env: Vec<(&'static str, String)>,
@@ -170,25 +184,18 @@ impl Cluster {
     /// The platform does not start.
     pub async fn new(setup: Setup) -> anyhow::Result<Self> {
         let Setup { bots, mut platform, env, expected, servers, edges } = setup;
-        platform.apps =
-            bots.iter().map(|bot| AppConfig::new(bot.app.as_str(), bot.secret())).collect();
+        platform.apps.extend(bots.iter().map(Bot::account));
         let platform = Simulator::start(platform).await?;
         let folder = tempfile::tempdir()?;
-        let mut text = config(&platform.base_url(), &bots);
-        if let Some(servers) = &servers {
-            text.insert_str(0, &servers.sections());
-        }
-        fs::write(folder.path().join("qqrelay.toml"), text)?;
         let log = folder.path().join("log.redb").display().to_string();
         let named = env.into_iter().map(|(name, value)| (name.to_owned(), value));
         let env = named.chain([("QQRELAY_EMBEDDED__PATH".to_owned(), log)]).collect();
-        let shards = bots.iter().map(|bot| usize::from(bot.shards)).sum();
         let (gateways, workers, starts, judged) = (Vec::new(), Vec::new(), 0, false);
-        Ok(Self {
+        let mut cluster = Self {
             platform,
             expected,
             servers,
-            shards,
+            shards: 0,
             gateways,
             workers,
             folder,
@@ -196,7 +203,38 @@ impl Cluster {
             edges,
             starts,
             judged,
-        })
+        };
+        cluster.configure(&bots)?;
+        Ok(cluster)
+    }
+
+    /// Writes the configuration anew, for these bots; processes that run take it in by themselves.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn configure(&mut self, bots: &[Bot]) -> anyhow::Result<()> {
+        self.write_config(&self.config_for(bots))?;
+        self.shards = bots.iter().map(|bot| usize::from(bot.shards)).sum();
+        Ok(())
+    }
+
+    /// The configuration for these bots. It ends in the last one's section.
+    #[must_use]
+    pub fn config_for(&self, bots: &[Bot]) -> String {
+        let servers = self.servers.as_ref().map(Servers::sections).unwrap_or_default();
+        servers + &config(&self.platform.base_url(), bots)
+    }
+
+    /// Writes this as the configuration, as a cluster swaps a mounted file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn write_config(&self, text: &str) -> anyhow::Result<()> {
+        let [new, file] = ["new.toml", "qqrelay.toml"].map(|name| self.folder.path().join(name));
+        fs::write(&new, text)?;
+        Ok(fs::rename(new, file)?)
     }
 
     /// A platform, every process of its relay, and every session live.
@@ -664,8 +702,8 @@ pub fn config(base_url: &str, bots: &[Bot]) -> String {
          [admin]\nlisten = \"127.0.0.1:0\"\n[worker]\nhandler = \"echo\"\n"
     );
     for bot in bots {
-        let Bot { app, shards } = bot;
-        let secret = bot.secret();
+        let (app, secret) = (&bot.app, bot.secret());
+        let shards = if bot.is_advised { "\"auto\"".to_owned() } else { bot.shards.to_string() };
         let section =
             format!("[[bots]]\napp_id = \"{app}\"\nsecret = \"{secret}\"\nshards = {shards}\n");
         text.write_str(&section).expect("a String takes all");

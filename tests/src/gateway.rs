@@ -11,7 +11,7 @@ use qqrelay_proto::record::Stored;
 use qqrelay_proto::subject::Partition;
 use qqrelay_runtime::bus::embedded::{EmbeddedBus, Limits};
 use qqrelay_runtime::bus::{Bus, Reader, Start};
-use qqrelay_runtime::config::{Bot, Config, Count, ProfileName, Secret};
+use qqrelay_runtime::config::{Bot, Config, Count, ProfileName, Secret, fixed};
 use qqrelay_runtime::random;
 use qqrelay_runtime::rest::{self, Endpoints, Pool};
 use qqrelay_runtime::state::State;
@@ -74,6 +74,7 @@ impl Running {
         )?;
         let board = Board::default();
         let parts = Parts {
+            bots: fixed(&config),
             config: Arc::new(config),
             bus: Arc::new(bus.clone()),
             state,

@@ -10,6 +10,7 @@ mod handling;
 mod observability;
 mod ownership;
 mod relay;
+mod reload;
 mod replies;
 mod retention;
 mod sessions;

@@ -17,11 +17,11 @@ use qqrelay_proto::reply::RetryPolicy;
 use qqrelay_proto::subject::Lane;
 use qqrelay_runtime::bus::Bus;
 use qqrelay_runtime::bus::nats::NatsBus;
-use qqrelay_runtime::config::{self, Config, HandlerName};
+use qqrelay_runtime::config::{self, Bots, Config, HandlerName};
 use qqrelay_runtime::rest::Pool;
 use qqrelay_runtime::state::State;
 use qqrelay_runtime::store::Clock;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub struct Parts {
     /// The whole configuration.
     pub config: Arc<Config>,
+    /// Its bots, as they are configured now.
+    pub bots: watch::Receiver<Bots>,
     /// Where work comes from and outcomes go.
     pub bus: Arc<dyn Bus>,
     /// Where other workers are met, if any are to share the lanes.
@@ -151,7 +153,8 @@ impl Worker {
     ///
     /// The registry has a worker's series already.
     pub fn new(parts: Parts, registry: &Registry) -> Result<Self, StartError> {
-        let Parts { config, bus, peers, state, pool, presence, handler, owner, clock } = parts;
+        let Parts { config, bots, bus, peers, state, pool, presence, handler, owner, clock } =
+            parts;
         let share = if peers.is_some() { Share::among_others() } else { Share::alone() };
         let share = Arc::new(share);
         let name = handler.as_ref().map(|handler| handler.name());
@@ -178,13 +181,8 @@ impl Worker {
                 failures_max: config.worker.failures.into(),
                 memory: config.log.max_age,
                 text_chars_max: TEXT_CHARS_MAX,
-                at_least_once: config
-                    .bots
-                    .iter()
-                    .filter(|bot| bot.at_least_once)
-                    .map(|bot| bot.app_id.clone())
-                    .collect(),
             },
+            bots,
             clock,
         });
         let grace = config.worker.drain_grace;

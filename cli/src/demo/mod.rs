@@ -66,7 +66,8 @@ pub(crate) async fn run(args: Demo) -> Outcome {
     if args.nats.is_some() {
         verdict::ensure_unused(&*stores.bus).await?;
     }
-    let base = Base::new(config.into(), stores, random::id().into(), Shown::default())?;
+    let bots = config::fixed(&config);
+    let base = Base::new(config.into(), stores, random::id().into(), Shown::default(), bots)?;
     let stop = CancellationToken::new();
     let gateway = tokio::spawn(base.gateway()?.run(stop.clone()));
     let presence = Arc::new(Sessions(base.shown.board.live_sessions()));

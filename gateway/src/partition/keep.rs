@@ -57,9 +57,10 @@ impl Freshness {
         Self { newest: Some((Placed { number: stored.number, at }, point.clone())) }
     }
 
-    /// A record of the source has become durable. Behind an open gap there is nothing to keep.
-    pub(super) fn written(&mut self, written: Placed, point: Option<&ResumePoint>, is_gap: bool) {
-        if is_gap {
+    /// A record of the source has become durable. Behind an open gap or a session's end there is
+    /// nothing to keep.
+    pub(super) fn written(&mut self, written: Placed, point: Option<&ResumePoint>, is_end: bool) {
+        if is_end {
             self.newest = None;
         } else if let Some(point) = point {
             self.newest = Some((written, point.clone()));

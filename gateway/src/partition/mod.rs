@@ -11,8 +11,8 @@ mod rebuild;
 
 use std::time::Instant;
 
-use qqrelay_proto::id::{Seq, SessionId};
-use qqrelay_proto::record::{Record, ResumePoint, Tail};
+use qqrelay_proto::id::{AppId, Seq, SessionId};
+use qqrelay_proto::record::{Place, Record, ResumePoint, Tail};
 use qqrelay_proto::subject::SourceSubject;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Span;
@@ -65,9 +65,30 @@ pub(crate) struct Handed {
     pub(crate) seq: Seq,
     pub(crate) record: Record,
     pub(crate) about: About,
+    /// Whether another set of the bot's shards has shown it, where there is one that may have.
+    pub(crate) sighting: Option<Sighted>,
     pub(crate) received: Instant,
     /// Lasts until the record is durable.
     pub(crate) span: Span,
+}
+
+/// What the shared memory of events says of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Sighted {
+    /// It is this source's to store.
+    Ours,
+    /// Another source has stored it.
+    Elsewhere(Place),
+    /// Nobody can say: it is stored, perhaps for the second time under its id.
+    Unknown,
+}
+
+/// An event that others may be waiting to hear of.
+#[derive(Debug)]
+pub(crate) struct StoredEvent {
+    pub(crate) app: AppId,
+    pub(crate) id: Box<str>,
+    pub(crate) place: Place,
 }
 
 /// What a handed record is about.
@@ -79,6 +100,8 @@ pub(crate) enum About {
     Session,
     /// Frames that are lost.
     Gap,
+    /// The end of a session.
+    Ended,
 }
 
 /// A question to the owner.
@@ -125,4 +148,6 @@ pub(crate) struct Known {
     pub(crate) durable: Option<Durable>,
     /// Gap records that have become durable since.
     pub(crate) gaps: u64,
+    /// Whether the session's end has.
+    pub(crate) ended: bool,
 }

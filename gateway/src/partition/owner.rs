@@ -11,20 +11,23 @@ use std::time::{Duration, Instant};
 use qqrelay_proto::chain::{
     Chain, Entry, Input, Memory as Recalled, Output, Refused, Settings, Why,
 };
-use qqrelay_proto::id::{OwnerId, Seq, SessionId};
+use qqrelay_proto::id::{AppId, OwnerId, Seq, SessionId};
 use qqrelay_proto::record::{
     Duplicate, Headers, Ownership, Place as LogPlace, Record, ResumePoint, Stored, Tail,
 };
 use qqrelay_proto::subject::{Partition, SourceSubject};
 use qqrelay_runtime::bus::{Answer, Log, Refusal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tracing::{Span, debug, error, info, warn};
 
 use super::keep::{self, Freshness};
 use super::memory::{Key, Memory, Place, REMEMBERED};
 use super::rebuild::Rebuild;
-use super::{About, Ask, Attached, Durable, Epoch, Handed, Known, Outlet, SourceIndex, Standing};
+use super::{
+    About, Ask, Attached, Durable, Epoch, Handed, Known, Outlet, Sighted, SourceIndex, Standing,
+    StoredEvent,
+};
 use crate::alarm::Alarm;
 use crate::metrics::PartitionMetrics;
 use crate::shard::now;
@@ -60,6 +63,8 @@ pub(crate) struct OwnerSettings {
     pub(crate) window_bytes: usize,
     pub(crate) answer_within: Duration,
     pub(crate) retry_after: Duration,
+    /// Hears where events are that another source may show as well.
+    pub(crate) stored: mpsc::Sender<StoredEvent>,
 }
 
 /// A partition's writer.
@@ -86,6 +91,7 @@ pub(crate) struct Owner {
     look_at: u64,
     /// The newest marker.
     marked: keep::Placed,
+    stored: mpsc::Sender<StoredEvent>,
     metrics: PartitionMetrics,
 }
 
@@ -97,6 +103,8 @@ struct Tag {
     session: Option<SessionId>,
     seq: Seq,
     about: Written,
+    /// The event that another source may be waiting to hear of.
+    claimed: Option<Box<(AppId, Box<str>)>>,
     received: Instant,
     /// Ends with the acknowledgement.
     _span: Span,
@@ -107,6 +115,7 @@ enum Written {
     Event(Key),
     Frame,
     Gap,
+    Ended,
     /// `kept`, or the owner's own marker again.
     Upkeep,
 }
@@ -157,6 +166,7 @@ impl Owner {
             newest_then: 0,
             look_at: 0,
             marked: keep::Placed { number: 0, at: Instant::now() },
+            stored: settings.stored,
             metrics,
         }
     }
@@ -260,14 +270,18 @@ impl Owner {
         }
     }
 
+    /// A source that was here before, and has handed over nothing since its end, keeps its memory.
     async fn attach(&mut self, subject: SourceSubject) -> SourceIndex {
-        let index = self.sources.len();
-        self.sources.push(Source {
-            subject,
-            standing: watch::channel(Standing::Closed).0,
-            memory: Memory::default(),
-            freshness: Freshness::default(),
-        });
+        let before = self.sources.iter().position(|source| source.subject == subject);
+        let index = before.unwrap_or(self.sources.len());
+        if before.is_none() {
+            self.sources.push(Source {
+                subject,
+                standing: watch::channel(Standing::Closed).0,
+                memory: Memory::default(),
+                freshness: Freshness::default(),
+            });
+        }
         if self.chain.is_open() {
             self.open_source(index).await;
         }
@@ -308,7 +322,7 @@ impl Owner {
         let tail = Tail::of(newest.as_ref().map(|stored| &stored.record));
         let source = &mut self.sources[index];
         source.freshness = Freshness::of(&tail, newest.as_ref(), Instant::now(), now().0);
-        let known = Known { epoch: self.epoch, tail, durable: None, gaps: 0 };
+        let known = Known { epoch: self.epoch, tail, durable: None, gaps: 0, ended: false };
         source.standing.send_replace(Standing::Open(known));
     }
 
@@ -384,27 +398,36 @@ impl Owner {
         }
         let (index, now) = (handed.source.0, Instant::now());
         let source = &mut self.sources[index];
+        let mut claimed = None;
         let (record, about) = match (&handed.record.headers.event, handed.about) {
             (Some(event), About::Event) => {
                 let key = source.memory.key(&event.id);
-                match source.memory.place(key) {
-                    None => {
+                match (source.memory.place(key), handed.sighting) {
+                    (None, Some(Sighted::Elsewhere(of))) => {
+                        self.metrics.repeated();
+                        (duplicate(&source.subject, &handed.record, of), Written::Frame)
+                    }
+                    (None, sighting) => {
+                        if sighting == Some(Sighted::Ours) {
+                            claimed = Some(Box::new((event.app.clone(), (*event.id).into())));
+                        }
                         source.memory.remember(now, key, Place::Pending);
                         (handed.record, Written::Event(key))
                     }
-                    Some(Place::Stored(number)) => {
+                    (Some(Place::Stored(number)), _) => {
                         self.metrics.repeated();
                         let stream = self.partition.stream();
                         let of = LogPlace { stream, seq: number };
                         (duplicate(&source.subject, &handed.record, of), Written::Frame)
                     }
-                    Some(Place::Pending) => {
-                        self.held = Some(handed);
+                    (Some(Place::Pending), sighting) => {
+                        self.held = Some(Handed { sighting, ..handed });
                         return;
                     }
                 }
             }
             (_, About::Gap) => (handed.record, Written::Gap),
+            (_, About::Ended) => (handed.record, Written::Ended),
             (_, About::Event | About::Session) => (handed.record, Written::Frame),
         };
         let tag = Tag {
@@ -413,6 +436,7 @@ impl Owner {
             session: handed.session,
             seq: handed.seq,
             about,
+            claimed,
             received: handed.received,
             _span: handed.span,
         };
@@ -434,15 +458,21 @@ impl Owner {
         let Some(index) = tag.source.filter(|_| tag.epoch == self.epoch) else { return };
         let source = &mut self.sources[index];
         let point = tag.session.map(|session| ResumePoint { session, seq: tag.seq });
+        if let Some((app, id)) = tag.claimed.map(|claimed| *claimed) {
+            let place = LogPlace { stream: self.partition.stream(), seq: number };
+            // Who waits for it without hearing stores it as well, under the same id.
+            let _ = self.stored.try_send(StoredEvent { app, id, place });
+        }
         match tag.about {
             Written::Event(key) => source.memory.settle(key, number),
-            Written::Frame | Written::Gap | Written::Upkeep => {}
+            Written::Frame | Written::Gap | Written::Ended | Written::Upkeep => {}
         }
-        source.freshness.written(placed, point.as_ref(), matches!(tag.about, Written::Gap));
+        let is_end = matches!(tag.about, Written::Gap | Written::Ended);
+        source.freshness.written(placed, point.as_ref(), is_end);
         if let Written::Event(_) | Written::Frame = tag.about {
             self.metrics.stored(now.saturating_duration_since(tag.received));
         }
-        // Only a gap is waited for. What is durable is looked at when a heartbeat or a RESUME goes out,
+        // Only gaps and ends are waited for. What is durable is looked at when a heartbeat or a RESUME goes out,
         // and waking a shard for each record would cost as much as reading it did.
         source.standing.send_if_modified(|standing| {
             let Standing::Open(known) = standing else { return false };
@@ -451,6 +481,10 @@ impl Owner {
                     known.gaps += 1;
                     // What a gap gives up is not to be resumed, so the point before it is void.
                     known.durable = None;
+                    return true;
+                }
+                Written::Ended => {
+                    (known.durable, known.ended) = (None, true);
                     return true;
                 }
                 Written::Event(_) | Written::Frame => {
@@ -514,7 +548,8 @@ impl Owner {
     fn upkeep(&self, source: Option<usize>, point: Option<ResumePoint>) -> Tag {
         let (session, seq) = point.map_or((None, 0), |point| (Some(point.session), point.seq));
         let (epoch, received, about) = (self.epoch, Instant::now(), Written::Upkeep);
-        Tag { source, epoch, session, seq, about, received, _span: Span::none() }
+        let (claimed, _span) = (None, Span::none());
+        Tag { source, epoch, session, seq, about, claimed, received, _span }
     }
 
     /// What is stored says whose the partition is; where nothing is, somebody has to ask.

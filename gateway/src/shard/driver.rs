@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use qqrelay_proto::gate::Gate;
 use qqrelay_proto::id::{AppId, Seq, SessionId, ShardId};
 use qqrelay_proto::intent::Intents;
-use qqrelay_proto::record::{GapReason, Record, ResumePoint};
+use qqrelay_proto::record::{EndReason, GapReason, Record, ResumePoint, SessionRecord};
 use qqrelay_proto::session::{Ending, Patience};
 use qqrelay_proto::shard::{Blocked, Loss, Plan, Reached, Shard};
 use qqrelay_proto::silence::{Remedy, Silence};
@@ -20,14 +20,14 @@ use qqrelay_runtime::random::share;
 use tokio::sync::{oneshot, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
-use tracing::{Span, debug, warn};
+use tracing::{Span, debug, info, warn};
 
 use super::opened::Opened;
 use super::relay::Scribe;
 use super::socket::{Socket, Way};
 use crate::metrics::ShardMetrics;
 use crate::partition::{
-    About, Ask, Attached, Durable, Epoch, Handed, Inbox, Known, SourceIndex, Standing,
+    About, Ask, Attached, Durable, Epoch, Handed, Inbox, Known, Sighted, SourceIndex, Standing,
 };
 use crate::platform::Bot;
 use crate::status::{self, Phase};
@@ -47,6 +47,37 @@ pub(crate) struct DriverSettings {
     pub(crate) close_code: u16,
     /// The shortest silence of a busy shard that is too long, if any is.
     pub(crate) silence: Option<Duration>,
+    /// No socket is opened before.
+    pub(crate) not_before: Instant,
+}
+
+/// What a shard is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// Hold a session, and begin one where there is none.
+    Serve,
+    /// Hold the session that there is, and begin no other.
+    Relieve,
+    /// End the session.
+    End(EndReason),
+}
+
+/// A shard's orders, and when to leave off.
+#[derive(Debug, Clone)]
+pub(crate) struct Orders {
+    /// What to do.
+    pub(crate) service: watch::Receiver<Service>,
+    /// Cancelled with an order to end, and with `leave`.
+    pub(crate) halt: CancellationToken,
+    /// Cancelled when the partition is to be let go of: the session is another's to go on with.
+    pub(crate) leave: CancellationToken,
+}
+
+impl Orders {
+    /// Whether the session is not to be gone on with.
+    pub(super) fn is_over(&self) -> bool {
+        self.halt.is_cancelled() && !self.leave.is_cancelled()
+    }
 }
 
 /// One shard's driver.
@@ -58,7 +89,7 @@ pub(crate) struct Driver {
     pub(super) scribe: Scribe,
     pub(super) metrics: ShardMetrics,
     pub(super) status: status::Entry,
-    pub(super) stop: CancellationToken,
+    pub(super) orders: Orders,
 }
 
 /// What holds for as long as the owner's memory does.
@@ -72,6 +103,8 @@ pub(super) struct Life {
     pub(super) outbox: VecDeque<Handed>,
     /// Gap records handed over in this epoch.
     gaps: u64,
+    /// Whether the session's end is in the log.
+    ended: bool,
     /// The place at which a frame was too large to be read, once.
     pub(super) too_large_at: Option<Seq>,
     /// Outlives the owner's memory.
@@ -107,17 +140,17 @@ impl Driver {
         way: Way,
         metrics: ShardMetrics,
         status: status::Entry,
-        stop: CancellationToken,
+        orders: Orders,
     ) -> Self {
         let scribe = Scribe {
             app: settings.app.clone(),
             source: settings.source.clone(),
             record_limit: settings.record_limit,
         };
-        Self { settings, bot, inbox, way, scribe, metrics, status, stop }
+        Self { settings, bot, inbox, way, scribe, metrics, status, orders }
     }
 
-    /// Drives the shard until the process stops.
+    /// Drives the shard until it is left, or its session is ended.
     pub(crate) async fn run(self) {
         let (reply, attached) = oneshot::channel();
         if self.inbox.asks.send(Ask::Attach(self.settings.source.clone(), reply)).await.is_err() {
@@ -130,7 +163,7 @@ impl Driver {
             self.phase(Phase::Waiting);
             let open = standing.wait_for(|standing| matches!(standing, Standing::Open(_)));
             let known = tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.orders.leave.cancelled() => return,
                 open = open => match open.as_deref() {
                     Ok(Standing::Open(known)) => known.clone(),
                     Ok(Standing::Closed) => continue,
@@ -138,7 +171,15 @@ impl Driver {
                 },
             };
             let mut life = Life::new(source, standing.clone(), known, silence);
-            match self.live(&mut life).await {
+            life.shard.hold_until(self.settings.not_before);
+            let mut broke = self.live(&mut life).await;
+            if broke == Break::Stop && !self.orders.leave.is_cancelled() {
+                match self.finish(&mut life).await {
+                    Ok(()) => return,
+                    Err(reason) => broke = reason,
+                }
+            }
+            match broke {
                 Break::Reset => silence = life.silence,
                 Break::Stop => {
                     self.flush(&mut life).await;
@@ -150,13 +191,17 @@ impl Driver {
 
     async fn live(&self, life: &mut Life) -> Break {
         loop {
-            let step = match life.shard.plan() {
+            let plan = life.shard.plan();
+            if self.orders.is_over() || self.is_relieved(&plan) {
+                return Break::Stop;
+            }
+            let step = match plan {
                 Plan::Record(loss) => {
                     self.record_gap(life, loss);
                     life.shard.recording();
-                    self.deliver(life).await
+                    self.deliver(life, &self.orders.halt).await
                 }
-                Plan::AwaitGap => self.changed(life).await,
+                Plan::AwaitGap => self.changed(life, &self.orders.halt).await,
                 Plan::Connect { at, resume, renew_token } => {
                     self.connect(life, at, resume, renew_token).await
                 }
@@ -167,15 +212,85 @@ impl Driver {
         }
     }
 
+    /// Whether the plan is for a session that somebody else shall begin.
+    fn is_relieved(&self, plan: &Plan) -> bool {
+        let begins = match plan {
+            Plan::Record(loss) => loss.session.is_none(),
+            Plan::Connect { resume, .. } => resume.is_none(),
+            Plan::AwaitGap => false,
+        };
+        begins && *self.orders.service.borrow() == Service::Relieve
+    }
+
+    /// Ends the session in the log, if there is one: nobody goes on with it any more.
+    async fn finish(&self, life: &mut Life) -> Result<(), Break> {
+        let leave = &self.orders.leave;
+        self.deliver(life, leave).await?;
+        loop {
+            let resume = match life.shard.plan() {
+                Plan::Record(loss) if loss.session.is_some() => {
+                    self.record_gap(life, loss);
+                    life.shard.recording();
+                    self.deliver(life, leave).await?;
+                    continue;
+                }
+                Plan::AwaitGap => {
+                    self.changed(life, leave).await?;
+                    continue;
+                }
+                Plan::Record(_) => None,
+                Plan::Connect { resume, .. } => resume,
+            };
+            let stored = life.gate.as_ref().map(Gate::point).or(resume);
+            if let Some(point) = stored {
+                self.end_session(life, point).await?;
+            }
+            self.bot.forget_resume(self.settings.source.source).await;
+            return Ok(());
+        }
+    }
+
+    async fn end_session(&self, life: &mut Life, point: ResumePoint) -> Result<(), Break> {
+        let reason = match *self.orders.service.borrow() {
+            Service::End(reason) => reason,
+            Service::Serve | Service::Relieve => EndReason::Resharded,
+        };
+        let ResumePoint { session, seq } = point;
+        info!(session = session.as_str(), ?reason, "session ended");
+        let record = self.scribe.session(seq, &session, &SessionRecord::Ended { reason }).record;
+        life.hand(Some(session), seq, record, About::Ended, Instant::now(), Span::none());
+        self.deliver(life, &self.orders.leave).await?;
+        while !life.ended {
+            self.changed(life, &self.orders.leave).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether another set of the bot's shards may have shown this event, and nobody has asked yet.
+    pub(super) fn is_unsighted(&self, handed: &Handed) -> bool {
+        handed.about == About::Event && handed.sighting.is_none() && self.bot.overlaps()
+    }
+
+    /// Asks whether another set of the bot's shards has shown this event.
+    pub(super) async fn sight(&self, handed: Option<&Handed>) -> Sighted {
+        match handed.and_then(|handed| handed.record.headers.event.as_ref()) {
+            Some(event) => self.bot.see(&event.id, self.settings.source.source).await,
+            None => Sighted::Unknown,
+        }
+    }
+
     /// Hands over everything in the outbox.
-    async fn deliver(&self, life: &mut Life) -> Result<(), Break> {
-        while let Some(handed) = life.outbox.pop_front() {
+    async fn deliver(&self, life: &mut Life, stop: &CancellationToken) -> Result<(), Break> {
+        while let Some(mut handed) = life.outbox.pop_front() {
+            if self.is_unsighted(&handed) {
+                handed.sighting = Some(self.sight(Some(&handed)).await);
+            }
             tokio::select! {
                 permit = self.inbox.records.reserve() => match permit {
                     Ok(permit) => permit.send(handed),
                     Err(_) => return Err(Break::Stop),
                 },
-                reason = life.broken(&self.stop) => {
+                reason = life.broken(stop) => {
                     life.outbox.push_front(handed);
                     return Err(reason);
                 }
@@ -194,9 +309,9 @@ impl Driver {
     }
 
     /// Waits for the log to say something new.
-    async fn changed(&self, life: &mut Life) -> Result<(), Break> {
+    async fn changed(&self, life: &mut Life, stop: &CancellationToken) -> Result<(), Break> {
         tokio::select! {
-            () = self.stop.cancelled() => Err(Break::Stop),
+            () = stop.cancelled() => Err(Break::Stop),
             changed = life.standing.changed() => match changed {
                 Ok(()) => life.catch_up().map(|_| ()),
                 Err(_) => Err(Break::Stop),
@@ -211,20 +326,20 @@ impl Driver {
         resume: Option<ResumePoint>,
         renew_token: bool,
     ) -> Result<(), Break> {
-        self.deliver(life).await?;
+        self.deliver(life, &self.orders.halt).await?;
         let parked = life.shard.blocked();
         self.phase(if parked.is_some() { Phase::Parked } else { Phase::Connecting });
         self.blocked(parked);
         tokio::select! {
             () = sleep_until(at.into()) => {}
-            reason = life.broken(&self.stop) => return Err(reason),
+            reason = life.broken(&self.orders.halt) => return Err(reason),
         }
         life.catch_up()?;
         // For as long as it takes: the shard's own future lives as long as the shard.
         let opening = Box::pin(self.open(resume.is_some(), renew_token));
         let opened = tokio::select! {
             opened = opening => opened,
-            reason = life.broken(&self.stop) => return Err(reason),
+            reason = life.broken(&self.orders.halt) => return Err(reason),
         };
         life.catch_up()?;
         life.shard.opening(Instant::now());
@@ -270,6 +385,9 @@ impl Driver {
                 }
                 life.shard.ended(now, ending, reached, jitter);
                 let blocked = life.shard.blocked();
+                if blocked.is_some_and(Blocked::asks_for_replan) {
+                    self.bot.replan();
+                }
                 match blocked {
                     Some(why) => warn!(?ending, reason = why.label(), "shard parked"),
                     None => debug!(?ending, ?reached, "socket ended"),
@@ -340,6 +458,7 @@ impl Life {
             gate: None,
             outbox: VecDeque::with_capacity(2),
             gaps: 0,
+            ended: false,
             too_large_at: None,
             silence,
         }
@@ -354,6 +473,7 @@ impl Life {
         if known.gaps >= self.gaps {
             self.shard.gap_durable();
         }
+        self.ended = known.ended;
         if let Some(Durable { point, .. }) = &known.durable {
             self.shard.durable(&point.session, point.seq);
         }
@@ -382,8 +502,9 @@ impl Life {
         received: Instant,
         span: Span,
     ) {
-        let (source, epoch) = (self.source, self.epoch);
-        let handed = Handed { source, epoch, session, seq, record, about, received, span };
+        let (source, epoch, sighting) = (self.source, self.epoch, None);
+        let handed =
+            Handed { source, epoch, session, seq, record, about, sighting, received, span };
         self.outbox.push_back(handed);
     }
 }

@@ -6,5 +6,5 @@ mod relay;
 mod socket;
 mod trace;
 
-pub(crate) use self::driver::{Driver, DriverSettings, now};
+pub(crate) use self::driver::{Driver, DriverSettings, Orders, Service, now};
 pub(crate) use self::socket::Way;

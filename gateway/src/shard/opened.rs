@@ -39,6 +39,11 @@ const FENCE_WITHIN: Duration = Duration::from_secs(5);
 /// How long a socket may stay unread because the log has no room.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// The close code that ends a session; sent of one that nobody goes on with.
+///
+/// Source: PLATFORM.md, "close codes".
+const ENDS: u16 = 1000;
+
 /// A shard with an open socket.
 pub(super) struct Opened<'a> {
     driver: &'a Driver,
@@ -107,7 +112,9 @@ impl<'a> Opened<'a> {
         if self.reached == Reached::Asked {
             self.driver.metrics.asked(self.is_resume, Outcome::Failed);
         }
-        Box::pin(self.socket.close(self.driver.settings.close_code)).await;
+        let code =
+            if self.driver.orders.is_over() { ENDS } else { self.driver.settings.close_code };
+        Box::pin(self.socket.close(code)).await;
         left
     }
 
@@ -117,16 +124,22 @@ impl<'a> Opened<'a> {
         let pause_over = self.pause.as_ref().map(|(since, _)| *since + PAUSE_MAX);
         self.beat_alarm.set(Some(self.session.deadline().unwrap_or_else(Instant::now)));
         self.pause_alarm.set(pause_over);
+        let unsighted = self.life.outbox.front().filter(|it| self.driver.is_unsighted(it));
+        let asks = unsighted.is_some();
         tokio::select! {
             biased;
-            () = self.driver.stop.cancelled() => Err(Break::Stop),
+            () = self.driver.orders.halt.cancelled() => Err(Break::Stop),
             () = self.beat_alarm.wait() => self.apply(Input::Tick, None).await,
             changed = self.life.standing.changed() => {
                 changed.map_err(|_| Break::Stop)?;
                 self.life.catch_up()?;
                 Ok(None)
             }
-            permit = self.driver.inbox.records.reserve(), if unread => {
+            sighting = self.driver.sight(unsighted), if asks => {
+                self.life.outbox.front_mut().expect("it was not empty").sighting = Some(sighting);
+                Ok(None)
+            }
+            permit = self.driver.inbox.records.reserve(), if unread && !asks => {
                 let permit = permit.map_err(|_| Break::Stop)?;
                 permit.send(self.life.outbox.pop_front().expect("it was not empty"));
                 Ok(None)
@@ -361,7 +374,7 @@ impl<'a> Opened<'a> {
         };
         tokio::select! {
             verified = timeout(FENCE_WITHIN, ask) => Ok(matches!(verified, Ok(Some(())))),
-            reason = self.life.broken(&self.driver.stop) => Err(reason),
+            reason = self.life.broken(&self.driver.orders.halt) => Err(reason),
         }
     }
 

@@ -15,6 +15,7 @@ mod problem;
 mod process;
 mod read;
 mod redis;
+mod reload;
 mod schema;
 mod secret;
 mod section;
@@ -31,6 +32,7 @@ pub use problem::{Origin, Problem, Problems};
 pub use process::{Admin, LogFormat, Telemetry};
 pub use read::{Loaded, environment, load};
 pub use redis::{Redis, RedisMode};
+pub use reload::{Bots, Reload, fixed};
 pub use secret::{Secret, SecretError};
 pub use worker::{Egress, HandlerName, HttpHandler, NatsHandler, Retry, Worker};
 

@@ -66,6 +66,11 @@ impl Problems {
     /// More are counted, not kept: a file that is no configuration at all should not fill a screen.
     const MAX_SHOWN: usize = 50;
 
+    #[cfg(test)]
+    pub(super) const fn of(list: Vec<Problem>) -> Self {
+        Self(list)
+    }
+
     /// The findings, at least one.
     #[must_use]
     pub fn list(&self) -> &[Problem] {

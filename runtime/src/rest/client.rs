@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -113,13 +113,14 @@ pub struct Sharing {
 pub struct Pool {
     http: Client,
     endpoints: Arc<Endpoints>,
-    bots: Arc<HashMap<AppId, Bot>>,
-    state: Option<Arc<dyn State>>,
+    bots: Arc<RwLock<HashMap<AppId, Arc<Bot>>>>,
+    sharing: Option<Sharing>,
     metrics: Metrics,
     clock: Clock,
 }
 
 struct Bot {
+    secret: Secret,
     /// Turns to make a call.
     turns: Semaphore,
     token: TokenSource,
@@ -154,27 +155,52 @@ impl Pool {
         metrics: Metrics,
     ) -> Result<Self, PoolError> {
         let http = client(limits).map_err(PoolError::Client)?;
-        let endpoints = Arc::new(endpoints);
-        let clock = Clock::system();
+        let (endpoints, bots, clock) = (Arc::new(endpoints), bots.into_iter(), Clock::system());
+        let pool = Self { http, endpoints, bots: Arc::default(), sharing, metrics, clock };
+        pool.set_bots(bots)?;
+        Ok(pool)
+    }
+
+    /// Calls are made for these bots from now on. Those that were there with the same secret keep
+    /// their tokens; calls under way are not touched.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::AppId`], and nothing has changed.
+    pub fn set_bots(
+        &self,
+        bots: impl IntoIterator<Item = (AppId, Secret)>,
+    ) -> Result<(), PoolError> {
+        let mut known = self.bots.write().unwrap_or_else(PoisonError::into_inner);
         let bots = bots.into_iter().map(|(app, secret)| {
-            let appid_header =
-                HeaderValue::from_str(app.as_str()).map_err(|_| PoolError::AppId(app.clone()))?;
-            let credentials = (app.clone(), secret);
-            let fetcher = Fetcher::new(
-                http.clone(),
-                &endpoints.token,
-                credentials,
-                sharing.clone(),
-                metrics.clone(),
-                clock.clone(),
-            );
-            let token = TokenSource::new(fetcher, metrics.clone(), clock.clone());
-            let (turns, discovery) = (Semaphore::new(CALLS_MAX), Discovery::default());
-            Ok((app, Bot { turns, token, discovery, appid_header }))
+            let bot = match known.get(&app).filter(|bot| bot.secret == secret) {
+                Some(bot) => Arc::clone(bot),
+                None => Arc::new(self.new_bot(&app, secret)?),
+            };
+            Ok((app, bot))
         });
-        let bots = Arc::new(bots.collect::<Result<_, _>>()?);
-        let state = sharing.map(|sharing| sharing.state);
-        Ok(Self { http, endpoints, bots, state, metrics, clock })
+        let bots: HashMap<_, _> = bots.collect::<Result<_, PoolError>>()?;
+        for gone in known.keys().filter(|app| !bots.contains_key(app)) {
+            self.metrics.forget(gone);
+        }
+        *known = bots;
+        Ok(())
+    }
+
+    fn new_bot(&self, app: &AppId, secret: Secret) -> Result<Bot, PoolError> {
+        let appid_header =
+            HeaderValue::from_str(app.as_str()).map_err(|_| PoolError::AppId(app.clone()))?;
+        let fetcher = Fetcher::new(
+            self.http.clone(),
+            &self.endpoints.token,
+            (app.clone(), secret.clone()),
+            self.sharing.clone(),
+            self.metrics.clone(),
+            self.clock.clone(),
+        );
+        let token = TokenSource::new(fetcher, self.metrics.clone(), self.clock.clone());
+        let (turns, discovery) = (Semaphore::new(CALLS_MAX), Discovery::default());
+        Ok(Bot { secret, turns, token, discovery, appid_header })
     }
 
     /// Makes one call for a bot.
@@ -188,13 +214,13 @@ impl Pool {
     pub async fn call(&self, app: &AppId, call: &Call) -> Result<Answer, RestError> {
         let bot = self.bot(app)?;
         let token = bot.token.current().await?;
-        let answer = self.send(bot, &token, call).await?;
+        let answer = self.send(&bot, &token, call).await?;
         let action = answer.action();
         if !matches!(action, Action::Renew | Action::RenewThenStop) {
             return Ok(answer);
         }
         match bot.token.renewed(token.generation, action).await {
-            Some(token) => self.send(bot, &token, call).await,
+            Some(token) => self.send(&bot, &token, call).await,
             None => Ok(answer),
         }
     }
@@ -211,7 +237,7 @@ impl Pool {
     /// Says that the platform refused the token of this generation outside of a call, as with
     /// close code 4004. The next [`Pool::token`] waits for a newer word from the token endpoint.
     pub async fn token_refused(&self, app: &AppId, generation: u64) {
-        if let Some(bot) = self.bots.get(app) {
+        if let Ok(bot) = self.bot(app) {
             bot.token.refused(generation, Action::Renew).await;
         }
     }
@@ -228,12 +254,14 @@ impl Pool {
             let answer = self.call(app, &discovery::call()).await?;
             discovery::read(&answer, hosts)
         };
-        let shared = self.state.as_deref().map(|state| discovery::Shared { state, app, hosts });
+        let state = self.sharing.as_ref().map(|sharing| &*sharing.state);
+        let shared = state.map(|state| discovery::Shared { state, app, hosts });
         bot.discovery.ask(max_age, shared, ask).await
     }
 
-    fn bot(&self, app: &AppId) -> Result<&Bot, RestError> {
-        self.bots.get(app).ok_or_else(|| RestError::UnknownBot(app.clone()))
+    fn bot(&self, app: &AppId) -> Result<Arc<Bot>, RestError> {
+        let bots = self.bots.read().unwrap_or_else(PoisonError::into_inner);
+        bots.get(app).cloned().ok_or_else(|| RestError::UnknownBot(app.clone()))
     }
 
     async fn send(&self, bot: &Bot, token: &Current, call: &Call) -> Result<Answer, RestError> {
@@ -292,7 +320,8 @@ fn client(limits: Limits) -> reqwest::Result<Client> {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let apps: Vec<_> = self.bots.keys().collect();
+        let bots = self.bots.read().unwrap_or_else(PoisonError::into_inner);
+        let apps: Vec<_> = bots.keys().collect();
         f.debug_struct("Pool").field("api", &self.endpoints.api).field("apps", &apps).finish()
     }
 }

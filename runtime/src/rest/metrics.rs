@@ -89,4 +89,9 @@ impl Metrics {
         let seconds = Duration::from_millis(until.0).as_secs_f64();
         self.token_expires.with_label_values(&[app.as_str()]).set(seconds);
     }
+
+    /// There are no calls of this bot any more.
+    pub fn forget(&self, app: &AppId) {
+        let _ = self.token_expires.remove_label_values(&[app.as_str()]); // it never had a token
+    }
 }

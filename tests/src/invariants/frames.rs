@@ -1,9 +1,9 @@
 //! I1 and I2: the platform's frames against the log's records, one to one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use qqrelay_proto::id::{Seq, SessionId};
-use qqrelay_proto::record::SessionRecord;
+use qqrelay_proto::record::{Duplicate, SessionRecord};
 
 use super::Owed;
 use super::log::{Entry, Log, What};
@@ -12,18 +12,27 @@ use super::report::{Report, Rule};
 
 pub(super) fn check(platform: &Platform<'_>, log: &Log<'_>, owed: Owed, report: &mut Report) {
     let mut held = Held::default();
+    let mut happened = BTreeMap::new();
     for (source, entries) in &log.sources {
-        let mut stored = HashMap::new();
+        let app = source.split('.').next().unwrap_or_default();
+        let happened = happened.entry(app).or_insert_with(Happened::default);
         for entry in entries {
-            if let What::Gap(gap) = &entry.what {
-                held.gap(source, gap.session.as_ref(), gap.after, gap.until);
+            match &entry.what {
+                What::Gap(gap) => {
+                    held.gap(source, gap.session.as_ref(), gap.after, gap.until);
+                }
+                What::Session(SessionRecord::Ended { .. }) => held.end(entry),
+                _ => {}
             }
             if let Some((session, seq)) = entry.frame() {
                 held.frame(entry, session, seq, report);
                 agrees(platform, entry, session, seq, report);
             }
-            once(platform, entry, &mut stored, report);
+            happened.take(platform, entry, report);
         }
+    }
+    for happened in happened.values() {
+        happened.check(report);
     }
     for (id, session) in &platform.sessions {
         held.all_of(id, session, owed, report);
@@ -48,6 +57,14 @@ impl<'a> Held<'a> {
         if let Some(session) = session {
             let range = (after, until.unwrap_or(Seq::MAX));
             self.given_up.entry(session.clone()).or_default().push(range);
+        }
+    }
+
+    /// What a session that we ended has shown since is not wanted.
+    fn end(&mut self, entry: &Entry<'_>) {
+        let headers = &entry.stored.record.headers;
+        if let (Some(session), Some(seq)) = (&headers.session, headers.seq) {
+            self.given_up.entry(session.clone()).or_default().push((seq, Seq::MAX));
         }
     }
 
@@ -118,6 +135,15 @@ struct Typed<'a> {
     wire_type: std::borrow::Cow<'a, str>,
 }
 
+/// What happened to one bot, whichever of its shards told it.
+#[derive(Default)]
+struct Happened<'a> {
+    /// The record of each event, by the injection.
+    stored: HashMap<u64, First<'a>>,
+    /// Records of the same events again.
+    again: Vec<(u64, Entry<'a>, &'a Duplicate)>,
+}
+
 /// The first record of something that happened.
 struct First<'a> {
     id: &'a str,
@@ -125,39 +151,46 @@ struct First<'a> {
     number: u64,
 }
 
-/// What happened once is one event; its repetitions point at it.
-fn once<'a>(
-    platform: &Platform<'_>,
-    entry: &Entry<'a>,
-    stored: &mut HashMap<u64, First<'a>>,
-    report: &mut Report,
-) {
-    let Some((session, seq)) = entry.frame() else { return };
-    let Some(Frame::Event { injection, .. }) = platform.frame(session, seq) else { return };
-    let happened = platform.first_of(injection);
-    match (&entry.what, stored.get(&happened)) {
-        (What::Event { id }, None) => {
-            let (stream, number) = (entry.partition.stream(), entry.stored.number);
-            stored.insert(happened, First { id, stream, number });
+impl<'a> Happened<'a> {
+    fn take(&mut self, platform: &Platform<'_>, entry: &'a Entry<'a>, report: &mut Report) {
+        let Some((session, seq)) = entry.frame() else { return };
+        let Some(Frame::Event { injection, .. }) = platform.frame(session, seq) else { return };
+        let happened = platform.first_of(injection);
+        match &entry.what {
+            What::Event { id } => match self.stored.get(&happened) {
+                None => {
+                    let (stream, number) = (entry.partition.stream(), entry.stored.number);
+                    self.stored.insert(happened, First { id, stream, number });
+                }
+                Some(first) => {
+                    let found =
+                        format!("{} is an event that {} has already", entry.place(), first.number);
+                    report.violated(Rule::Unique, found);
+                }
+            },
+            What::Duplicate(duplicate) => self.again.push((happened, entry.clone(), duplicate)),
+            What::Session(_) | What::Gap(_) | What::Owner(_) => {}
         }
-        (What::Event { .. }, Some(first)) => {
-            let found = format!("{} is an event that {} has already", entry.place(), first.number);
+    }
+
+    /// What happened once is one event; its repetitions point at it.
+    fn check(&self, report: &mut Report) {
+        for (happened, entry, duplicate) in &self.again {
+            let found = match self.stored.get(happened) {
+                Some(first)
+                    if duplicate.of.stream == first.stream
+                        && duplicate.of.seq == first.number
+                        && duplicate.id == first.id =>
+                {
+                    continue;
+                }
+                Some(first) => {
+                    format!("{} names {duplicate:?}, not {}", entry.place(), first.number)
+                }
+                None => format!("{} is a dup of what the log never had", entry.place()),
+            };
             report.violated(Rule::Unique, found);
         }
-        (What::Duplicate(duplicate), Some(first)) => {
-            let names = duplicate.of.stream == first.stream
-                && duplicate.of.seq == first.number
-                && duplicate.id == first.id;
-            if !names {
-                let found = format!("{} names {duplicate:?}, not {}", entry.place(), first.number);
-                report.violated(Rule::Unique, found);
-            }
-        }
-        (What::Duplicate(_), None) => {
-            let found = format!("{} is a dup of what the log never had", entry.place());
-            report.violated(Rule::Unique, found);
-        }
-        (What::Session(_) | What::Gap(_) | What::Owner(_), _) => {}
     }
 }
 

@@ -216,6 +216,12 @@ impl<'a> Pursuit<'a> {
         };
         self.log(&error);
         Ok(Some(match error {
+            // A gateway that has the bot has read a newer configuration: ours will say it soon.
+            RestError::UnknownBot(_)
+                if self.deadline.is_some() && Instant::now() < self.token_until =>
+            {
+                Barred::Tokenless(SHORTEST_WAIT)
+            }
             RestError::UnknownBot(_) => {
                 let sentence = format!("bot {app} is not configured here; add it to [[bots]]");
                 Barred::Ends(refused(sentence))

@@ -219,7 +219,7 @@ impl Handling<'_> {
         let id = CommandId::of_handler(&self.event.id, self.handler.name(), number);
         let mut command = command(id, self.event, Action::Send { content, quote });
         command.traceparent = trace::onward(self.assignment);
-        command.at_least_once = self.shop.settings.at_least_once.contains(&command.app);
+        command.at_least_once = self.shop.shows_at_least_once(&command.app);
         let past = self.assignment.past;
         match (right, &self.event.reply) {
             (Right::Push, _) => {}

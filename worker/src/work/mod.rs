@@ -9,7 +9,6 @@ mod persist;
 mod solitude;
 mod trace;
 
-use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +19,11 @@ use qqrelay_proto::id::AppId;
 use qqrelay_proto::record::Stored;
 use qqrelay_proto::subject::{CommandSubject, LogSubject, ScopeSubject, Token};
 use qqrelay_runtime::bus::{Delivery, Position};
+use qqrelay_runtime::config::Bots;
 use qqrelay_runtime::random;
 use qqrelay_runtime::state::State;
 use qqrelay_runtime::store::Clock;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -54,6 +54,8 @@ pub struct Workshop {
     pub metrics: Metrics,
     /// What is configured.
     pub settings: Settings,
+    /// The bots, as they are configured now.
+    pub bots: watch::Receiver<Bots>,
     /// The wall clock.
     pub clock: Clock,
 }
@@ -67,11 +69,14 @@ pub struct Settings {
     pub memory: Duration,
     /// Longest text of one message, in characters.
     pub text_chars_max: usize,
-    /// Bots whose replies are worth showing twice rather than perhaps never.
-    pub at_least_once: HashSet<AppId>,
 }
 
 impl Workshop {
+    /// Whether a bot's replies are worth showing twice rather than perhaps never.
+    fn shows_at_least_once(&self, app: &AppId) -> bool {
+        self.bots.borrow().iter().any(|bot| bot.app_id == *app && bot.at_least_once)
+    }
+
     /// Does a piece of work to its end: finished, or in the dead letters.
     ///
     /// # Errors

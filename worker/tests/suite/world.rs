@@ -16,7 +16,7 @@ use qqrelay_proto::subject::{LogSubject, Partition, ScopeSubject, Source, Source
 use qqrelay_proto::time::UnixMs;
 use qqrelay_runtime::bus::embedded::{EmbeddedBus, Limits as BusLimits};
 use qqrelay_runtime::bus::{Bus, Layout, StoredLetter};
-use qqrelay_runtime::config::{Config, Platform as PlatformConfig, ProfileName, Secret};
+use qqrelay_runtime::config::{Config, Platform as PlatformConfig, ProfileName, Secret, fixed};
 use qqrelay_runtime::random;
 use qqrelay_runtime::rest::{self, Endpoints, Pool};
 use qqrelay_runtime::state::State;
@@ -116,6 +116,7 @@ impl World {
         let registry = Registry::new();
         let parts = Parts {
             config: Arc::new(self.config.clone()),
+            bots: fixed(&self.config),
             peers: None,
             bus: match &self.cuts {
                 Some(cuts) => Arc::clone(cuts) as Arc<dyn Bus>,
