@@ -261,7 +261,10 @@ impl Bot {
         }
         let limit = self.gateway().await?.limit;
         match self.state.permit_identify(&self.app, limit, Asker::Relay).await {
-            Ok(permit) => Ok(permit),
+            Ok(permit) => {
+                self.own.lock().await.together();
+                Ok(permit)
+            }
             Err(error) => {
                 let share = *self.share.borrow();
                 let why = InFull(&error).to_string();

@@ -153,10 +153,13 @@ impl Share {
 ///
 /// Where the platform allows as many at once as there are gateways, or more, each has its part.
 /// Else they take turns by the wall clock, with one window of nothing between two turns.
+/// Nothing is started in the first window either: what the budget of all gave out last is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnBudget {
     /// Those of the last window, oldest first.
     recent: Vec<UnixMs>,
+    /// Since when the budget of all cannot be read.
+    alone_since: Option<UnixMs>,
 }
 
 impl OwnBudget {
@@ -166,6 +169,12 @@ impl OwnBudget {
         if limit.remaining <= IdentifyBudget::kept(limit.total) {
             let again = limit.reset_after.min(IdentifyBudget::DAY);
             return Permit::RefusedUntil(now.plus(again));
+        }
+        let since = self.alone_since.get_or_insert(now);
+        *since = (*since).min(now); // a clock that stepped back holds nobody up
+        let alone_for = now.since(*since);
+        if alone_for < IdentifyBudget::WINDOW {
+            return Permit::After(IdentifyBudget::WINDOW.saturating_sub(alone_for));
         }
         let at_once = limit.max_concurrency.clamp(1, IdentifyBudget::CONCURRENCY_MAX);
         let of = share.of.max(1);
@@ -179,6 +188,11 @@ impl OwnBudget {
                 Permit::Now
             }
         }
+    }
+
+    /// The budget of all can be read.
+    pub const fn together(&mut self) {
+        self.alone_since = None;
     }
 
     /// How long what was started here is still to be kept apart from what others start.
@@ -271,11 +285,13 @@ mod tests {
         let mut own = OwnBudget::default();
         let refused = Permit::RefusedUntil(NOW.plus(Duration::from_secs(3_600)));
         assert_eq!(own.ask(limit(1_000, 100, 1), Share::ALONE, NOW), refused);
-        assert_eq!(own.ask(limit(1_000, 101, 1), Share::ALONE, NOW), Permit::Now);
-        let wait = Duration::from_millis(4_000);
-        assert_eq!(own.ask(limit(1_000, 101, 1), Share::ALONE, after(1_000)), Permit::After(wait));
-        assert_eq!(own.settling(after(1_000)), Some(wait), "and once the state answers again");
-        assert_eq!(own.settling(after(5_000)), None);
+        let (window, wait) = (IdentifyBudget::WINDOW, Duration::from_millis(4_000));
+        let mut ask = |ms| own.ask(limit(1_000, 101, 1), Share::ALONE, after(ms));
+        assert_eq!(ask(0), Permit::After(window), "others may have started just before");
+        assert_eq!((ask(5_000), ask(6_000)), (Permit::Now, Permit::After(wait)));
+        own.together();
+        assert_eq!(own.settling(after(6_000)), Some(wait), "and once the state answers again");
+        assert_eq!(own.settling(after(10_000)), None);
     }
 
     proptest! {

@@ -37,6 +37,9 @@ pub enum Plan {
     Record(Loss),
     /// The gap is on its way.
     AwaitGap,
+    /// A session was made, and nobody knows yet whether its READY is in the log: it is to be resumed,
+    /// or else given up with a gap, if it is.
+    AwaitReady,
     /// Open a socket, no sooner than this.
     Connect {
         /// The moment.
@@ -108,6 +111,8 @@ pub struct Shard {
     not_before: Instant,
     renew_token: bool,
     fruitless: u32,
+    /// The session whose READY is on its way to the log.
+    begun: Option<SessionId>,
     /// The code that ended the last sockets, and how many.
     closes: Option<(CloseCode, usize)>,
     blocked: Option<Blocked>,
@@ -139,6 +144,7 @@ impl Shard {
             not_before: now,
             renew_token: false,
             fruitless: 0,
+            begun: None,
             closes: None,
             blocked: None,
         }
@@ -153,6 +159,7 @@ impl Shard {
             Stance::Lost(loss) => Plan::Record(loss.clone()),
             Stance::Recording(_) => Plan::AwaitGap,
             Stance::Resume(point) => connect(Some(point.clone())),
+            Stance::Identify if self.begun.is_some() => Plan::AwaitReady,
             Stance::Identify => connect(None),
         }
     }
@@ -194,9 +201,15 @@ impl Shard {
         self.blocked = None;
     }
 
+    /// READY has come, and is on its way to the log.
+    pub fn begun(&mut self, session: &SessionId) {
+        self.begun = Some(session.clone());
+    }
+
     /// The log holds the session up to here: READY makes it the one to resume, and progress
     /// begins the count of closes again.
     pub fn durable(&mut self, session: &SessionId, seq: Seq) {
+        self.begun.take_if(|begun| begun == session);
         let newer = match &self.stance {
             Stance::Resume(point) => point.session != *session || point.seq < seq,
             Stance::Identify => true,
@@ -372,6 +385,19 @@ mod tests {
             matches!(plan, Plan::Record(Loss { reason, .. }) if *reason == expected),
             "{plan:?} should be {expected:?}"
         );
+    }
+
+    #[test]
+    fn a_session_whose_ready_is_on_its_way_is_not_passed_over() {
+        let mut driven = Driven::new(Tail::Open);
+        driven.shard.begun(&"s".into());
+        let refused = Ending::Refused { resumable: false };
+        let (_, plan) = driven.socket(Reached::Live, refused);
+        assert_eq!(plan, Plan::AwaitReady);
+        driven.shard.durable(&"s".into(), 1);
+        assert!(matches!(driven.shard.plan(), Plan::Connect { resume: Some(_), .. }));
+        let (_, plan) = driven.socket(Reached::Asked, refused);
+        assert!(matches!(plan, Plan::Record(Loss { session: Some(_), after: 1, .. })), "{plan:?}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use qqrelay_proto::subject::SourceSubject;
 use qqrelay_proto::time::UnixMs;
 use qqrelay_runtime::random::share;
 use tokio::sync::{oneshot, watch};
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, debug, info, warn};
 
@@ -32,6 +32,9 @@ use crate::partition::{
 use crate::platform::Bot;
 use crate::status::{self, Phase};
 use crate::trouble::InFull;
+
+/// How often it is looked whether a READY is in the log whose socket has ended.
+const READY_LOOK: Duration = Duration::from_millis(20);
 
 /// What a shard's driver is made with.
 #[derive(Debug, Clone)]
@@ -202,6 +205,7 @@ impl Driver {
                     self.deliver(life, &self.orders.halt).await
                 }
                 Plan::AwaitGap => self.changed(life, &self.orders.halt).await,
+                Plan::AwaitReady => self.ready_stored(life, &self.orders.halt).await,
                 Plan::Connect { at, resume, renew_token } => {
                     self.connect(life, at, resume, renew_token).await
                 }
@@ -217,7 +221,7 @@ impl Driver {
         let begins = match plan {
             Plan::Record(loss) => loss.session.is_none(),
             Plan::Connect { resume, .. } => resume.is_none(),
-            Plan::AwaitGap => false,
+            Plan::AwaitGap | Plan::AwaitReady => false,
         };
         begins && *self.orders.service.borrow() == Service::Relieve
     }
@@ -236,6 +240,10 @@ impl Driver {
                 }
                 Plan::AwaitGap => {
                     self.changed(life, leave).await?;
+                    continue;
+                }
+                Plan::AwaitReady => {
+                    self.ready_stored(life, leave).await?;
                     continue;
                 }
                 Plan::Record(_) => None,
@@ -316,6 +324,15 @@ impl Driver {
                 Ok(()) => life.catch_up().map(|_| ()),
                 Err(_) => Err(Break::Stop),
             },
+        }
+    }
+
+    /// Waits a moment for a READY that is on its way; that it is stored is not announced.
+    async fn ready_stored(&self, life: &mut Life, stop: &CancellationToken) -> Result<(), Break> {
+        self.deliver(life, stop).await?;
+        tokio::select! {
+            () = sleep(READY_LOOK) => life.catch_up().map(|_| ()),
+            reason = life.broken(stop) => Err(reason),
         }
     }
 

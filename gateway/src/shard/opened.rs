@@ -284,6 +284,7 @@ impl<'a> Opened<'a> {
         if ready.shard.is_some_and(|shard| shard != self.driver.settings.shard) {
             debug!(shard = ?ready.shard, "READY names another shard");
         }
+        self.life.shard.begun(&ready.session_id);
         let point = ResumePoint { session: ready.session_id, seq: seq.saturating_sub(1) };
         self.life.gate = Some(Gate::new(point));
         let dispatch = Dispatch { frame: Some(frame), received };

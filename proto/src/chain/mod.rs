@@ -392,7 +392,7 @@ impl<T> Chain<T> {
             Err(Refused::Mismatch | Refused::Never | Refused::Unknown) => return self.mark(now),
         };
         self.phase = Phase::Reading { last, until: now + self.settings.answer_within };
-        let (from, to) = (self.first_unknown(), self.batch_start(last) - 1);
+        let (from, to) = (self.first_unknown(), self.batch_start(last).saturating_sub(1));
         if to + 1 < from {
             self.memory = Memory::LogLost;
         } else if to + 1 - from > self.read_before_max() {
