@@ -421,6 +421,9 @@ pub enum Tail {
     Open,
     /// The session was ended on purpose: record a gap, then identify.
     Ended,
+    /// The log lost it, and everything of the source: record a gap, then identify. No record says so;
+    /// whoever remembers more than the log holds does.
+    Lost,
 }
 
 impl Tail {

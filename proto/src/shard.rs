@@ -135,6 +135,7 @@ impl Shard {
         let stance = match tail {
             Tail::Absent => loss(GapReason::First),
             Tail::Ended => loss(GapReason::Ended),
+            Tail::Lost => loss(GapReason::LogLost),
             Tail::Resume(point) => Stance::Resume(point),
             Tail::Open => Stance::Identify,
         };

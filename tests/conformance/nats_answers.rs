@@ -32,7 +32,7 @@ async fn stored_up_to(log: &mut Box<dyn Log>, number: u64) {
 
 /// The connection goes with the answer in it: nobody knows, and the log has the record once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_a_record_whose_answer_is_lost_nothing_is_said_but_that_the_connection_went() {
+async fn c6_of_a_record_whose_answer_is_lost_nothing_is_said_but_that_the_connection_went() {
     let Pair { _kept, proxy, behind: mut log, direct: mut witness } = Pair::on(1).await;
     let last = log.mark(batch(PARTITION, "owner")).await.expect("the bus is up");
 
@@ -60,7 +60,7 @@ async fn of_a_record_whose_answer_is_lost_nothing_is_said_but_that_the_connectio
 
 /// What is given up stays given up: the answer that comes after all is nobody's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_answer_that_comes_late_is_not_heard() {
+async fn c6_an_answer_that_comes_late_is_not_heard() {
     let servers = servers(1).await;
     let proxy = Proxy::before(servers.servers[0].port).await.expect("a port is free");
     let nats = nats(vec![proxy.url()], 1);
@@ -101,7 +101,7 @@ async fn passes(progress: &AtomicU64, count: u64) {
 
 /// The leader is killed in the middle of a pipeline, twice, and the third time steps down.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_owner_goes_on_through_changes_of_the_leader() {
+async fn c1_an_owner_goes_on_through_changes_of_the_leader() {
     let mut servers = servers(3).await;
     let bus = connect(servers.urls(), 3).await;
     let client = client(&servers).await;
@@ -120,7 +120,7 @@ async fn an_owner_goes_on_through_changes_of_the_leader() {
 
 /// Whoever held the old one is refused, and sees by its creation that it is another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_stream_made_anew_takes_nothing_meant_for_the_old_one() {
+async fn c11_a_stream_made_anew_takes_nothing_meant_for_the_old_one() {
     let servers = servers(1).await;
     let bus = connect(servers.urls(), 1).await;
     let mut log = bus.log(PARTITION).await.expect("the bus is up");

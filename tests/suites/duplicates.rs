@@ -9,7 +9,7 @@ use qqrelay_tests::wait::eventually;
 const APP: &str = "102000001";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_is_pushed_again_is_one_event_and_one_dup() {
+async fn d23_an_event_that_is_pushed_again_is_one_event_and_one_dup() {
     let mut stage = Stage::live().await;
     let said = [stage.say("a"), stage.say("b"), stage.say("c")];
     for pushed in &said {
@@ -25,7 +25,7 @@ async fn an_event_that_is_pushed_again_is_one_event_and_one_dup() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restarted_gateway_knows_the_events_of_before() {
+async fn d23_a_restarted_gateway_knows_the_events_of_before() {
     let mut stage = Stage::live().await;
     let said = [stage.say("a"), stage.say("b")];
     stage.settle().await;

@@ -8,6 +8,7 @@ mod duplicates;
 mod forgotten;
 mod handling;
 mod observability;
+mod outages;
 mod ownership;
 mod relay;
 mod reload;

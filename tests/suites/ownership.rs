@@ -29,7 +29,7 @@ fn say(cluster: &Cluster, round: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn partitions_are_spread_over_gateways_that_come_and_go() {
+async fn a1_a7_partitions_are_spread_over_gateways_that_come_and_go() {
     let mut cluster = cluster().await;
     cluster.shared().await.expect("a share for each");
     say(&cluster, 0);

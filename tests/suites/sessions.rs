@@ -82,7 +82,7 @@ async fn goes_on(mut stage: Stage) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_is_reset_or_hung_up_is_resumed() {
+async fn d1_a_connection_that_is_reset_or_hung_up_is_resumed() {
     let stage = Stage::live().await;
     stage.say("before");
     for (number, end) in [cut(), Action::HangUp { target: everybody() }].iter().enumerate() {
@@ -94,7 +94,7 @@ async fn a_connection_that_is_reset_or_hung_up_is_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heartbeats_that_nobody_answers_end_nothing_while_events_come() {
+async fn d4_heartbeats_that_nobody_answers_end_nothing_while_events_come() {
     let mut stage = Stage::of(quick(), 1, |_| {}).await;
     stage.start().await;
     stage.all_live().await;
@@ -111,7 +111,7 @@ async fn heartbeats_that_nobody_answers_end_nothing_while_events_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_socket_on_which_nothing_comes_any_more_is_left_and_the_session_resumed() {
+async fn d2_d5_a_socket_on_which_nothing_comes_any_more_is_left_and_the_session_resumed() {
     let mut stage = Stage::of(quick(), 1, |_| {}).await;
     stage.start().await;
     stage.all_live().await;
@@ -128,7 +128,7 @@ async fn a_socket_on_which_nothing_comes_any_more_is_left_and_the_session_resume
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_heartbeat_is_sent_when_the_platform_asks_for_one() {
+async fn d7_a_heartbeat_is_sent_when_the_platform_asks_for_one() {
     let stage = Stage::live().await;
     let before = stage.count(is_heartbeat);
     stage.perform(&raw(r#"{"op":1}"#));
@@ -137,7 +137,7 @@ async fn a_heartbeat_is_sent_when_the_platform_asks_for_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn op_7_is_answered_by_a_resume_of_the_same_session() {
+async fn d8_op_7_is_answered_by_a_resume_of_the_same_session() {
     let stage = Stage::live().await;
     stage.perform(&reconnect(None));
     stage.resumed(1).await;
@@ -145,7 +145,7 @@ async fn op_7_is_answered_by_a_resume_of_the_same_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn op_7_again_and_again_is_answered_each_time_without_a_break() {
+async fn d9_op_7_again_and_again_is_answered_each_time_without_a_break() {
     let stage = Stage::live().await;
     for number in 1..=12 {
         stage.perform(&reconnect(None));
@@ -156,7 +156,7 @@ async fn op_7_again_and_again_is_answered_each_time_without_a_break() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn op_7_with_a_close_right_behind_it_is_one_reconnect() {
+async fn d10_op_7_with_a_close_right_behind_it_is_one_reconnect() {
     let stage = Stage::live().await;
     stage.perform(&reconnect(Some(Duration::ZERO)));
     stage.resumed(1).await;
@@ -166,7 +166,7 @@ async fn op_7_with_a_close_right_behind_it_is_one_reconnect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_may_be_resumed_after_op_9_is_resumed() {
+async fn d11_a_session_that_may_be_resumed_after_op_9_is_resumed() {
     let stage = Stage::live().await;
     stage.perform(&invalid(true));
     stage.resumed(1).await;
@@ -174,7 +174,7 @@ async fn a_session_that_may_be_resumed_after_op_9_is_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_is_refused_leaves_a_gap_and_a_new_one_begins() {
+async fn d12_a_session_that_is_refused_leaves_a_gap_and_a_new_one_begins() {
     const REFUSALS: [&str; 4] =
         [r#"{"op":9,"d":false}"#, r#"{"op":9}"#, r#"{"op":9,"d":"true"}"#, r#"{"op":9,"d":1}"#];
     let count = u16::try_from(REFUSALS.len()).expect("a few");
@@ -204,7 +204,7 @@ async fn a_session_that_is_refused_leaves_a_gap_and_a_new_one_begins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_identify_is_tried_again_at_the_platforms_pace() {
+async fn d13_a_refused_identify_is_tried_again_at_the_platforms_pace() {
     let mut stage = Stage::of(PlatformConfig::default(), 1, |_| {}).await;
     let refusal = SocketFault::RefuseIdentify(Refusal::InvalidSession(4903));
     stage.arm(&Action::Arm(Arming::Socket(Armed::next(2, refusal))));
@@ -225,7 +225,7 @@ async fn a_bot_whose_identify_is_refused_every_time_is_parked_with_the_reason() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_socket_without_hello_is_left_and_another_tried() {
+async fn d14_a_socket_without_hello_is_left_and_another_tried() {
     let second = Duration::from_secs(1);
     let adapt =
         |config: &mut qqrelay_runtime::config::Config| config.gateway.hello_timeout = second;
@@ -237,7 +237,7 @@ async fn a_socket_without_hello_is_left_and_another_tried() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_impossible_heartbeat_interval_is_put_right() {
+async fn d15_an_impossible_heartbeat_interval_is_put_right() {
     let stage = Stage::live().await;
     let intervals = [json!(0), json!(1), json!(-1), json!(1e12), json!("soon"), json!(null)];
     for (number, interval) in intervals.iter().enumerate() {
@@ -254,7 +254,7 @@ async fn an_impossible_heartbeat_interval_is_put_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_identify_without_ready_is_tried_again_and_counted() {
+async fn d16_an_identify_without_ready_is_tried_again_and_counted() {
     let second = Duration::from_secs(1);
     let adapt =
         |config: &mut qqrelay_runtime::config::Config| config.gateway.ready_timeout = second;
@@ -267,7 +267,7 @@ async fn an_identify_without_ready_is_tried_again_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ready_of_another_bot_parks_the_shard_and_stores_nothing_of_it() {
+async fn d17_a_ready_of_another_bot_parks_the_shard_and_stores_nothing_of_it() {
     let mut stage = Stage::of(lavish(), 1, |_| {}).await;
     stage.start().await;
     stage.all_live().await;
@@ -277,7 +277,7 @@ async fn a_ready_of_another_bot_parks_the_shard_and_stores_nothing_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ready_that_names_another_shard_is_taken_all_the_same() {
+async fn d17_a_ready_that_names_another_shard_is_taken_all_the_same() {
     let mut stage = Stage::of(PlatformConfig::default(), 1, |_| {}).await;
     stage.arm(&next(SocketFault::ReadyAs(json!({"shard": [7, 8]}))));
     stage.start().await;
@@ -299,7 +299,7 @@ async fn a_ready_without_a_usable_session_is_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_without_resumed_is_a_live_session_from_its_first_frame() {
+async fn d18_a_replay_without_resumed_is_a_live_session_from_its_first_frame() {
     let stage = Stage::live().await;
     stage.arm(&next(SocketFault::NoResumed));
     stage.perform(&cut());
@@ -310,7 +310,7 @@ async fn a_replay_without_resumed_is_a_live_session_from_its_first_frame() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn frames_that_come_twice_are_stored_once() {
+async fn d19_frames_that_come_twice_are_stored_once() {
     let stage = Stage::live().await;
     for number in 0..5 {
         stage.say(&number.to_string());
@@ -321,7 +321,7 @@ async fn frames_that_come_twice_are_stored_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hole_is_asked_for_twice_and_then_recorded_with_its_exact_range() {
+async fn d20_a_hole_is_asked_for_twice_and_then_recorded_with_its_exact_range() {
     let stage = Stage::live().await;
     stage.settle().await;
     let before = stage.shard().durable.expect("a session");
@@ -342,7 +342,7 @@ async fn a_hole_is_asked_for_twice_and_then_recorded_with_its_exact_range() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_runs_backwards_three_times_is_resumed() {
+async fn d21_a_session_that_runs_backwards_three_times_is_resumed() {
     let stage = Stage::live().await;
     for number in 0..9 {
         stage.say(&number.to_string());
@@ -357,7 +357,7 @@ async fn a_session_that_runs_backwards_three_times_is_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dispatch_without_a_usable_sequence_is_passed_over() {
+async fn d22_a_dispatch_without_a_usable_sequence_is_passed_over() {
     let stage = Stage::live().await;
     let seqs = ["0", "null", "-1", "9007199254740992", "18446744073709551616", "1.5", "\"7\""];
     for seq in seqs {
@@ -372,7 +372,7 @@ async fn a_dispatch_without_a_usable_sequence_is_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resume_that_is_refused_three_times_ends_the_session_and_not_the_shard() {
+async fn d25_a_resume_that_is_refused_three_times_ends_the_session_and_not_the_shard() {
     let mut stage = Stage::live().await;
     let refusal = SocketFault::RefuseResume(Refusal::Close(4902));
     stage.arm(&Action::Arm(Arming::Socket(Armed::always(refusal))));
@@ -392,7 +392,7 @@ async fn a_resume_that_is_refused_three_times_ends_the_session_and_not_the_shard
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bot_without_identifies_left_resumes_what_it_has() {
+async fn d28_a_bot_without_identifies_left_resumes_what_it_has() {
     let mut stage = Stage::live().await;
     stage.stop().await;
     stage.platform.perform(&none_left()).expect("the bot exists");
@@ -403,7 +403,7 @@ async fn a_bot_without_identifies_left_resumes_what_it_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bot_without_identifies_left_sends_none() {
+async fn d28_a_bot_without_identifies_left_sends_none() {
     let mut stage = Stage::of(PlatformConfig::default(), 1, |_| {}).await;
     stage.platform.perform(&none_left()).expect("the bot exists");
     stage.start().await;
@@ -421,7 +421,7 @@ fn is_lookup(entry: &Entry) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn opcodes_that_nobody_knows_are_passed_over() {
+async fn d30_opcodes_that_nobody_knows_are_passed_over() {
     let stage = Stage::live().await;
     for frame in [r#"{"op":200}"#, r#"{"op":-1}"#, r#"{"d":1}"#, r#"{"op":3,"d":{}}"#] {
         stage.perform(&raw(frame));

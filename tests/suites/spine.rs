@@ -90,7 +90,7 @@ async fn fail_one_after_the_other(cluster: &mut Cluster, quarter: u32) {
 
 /// On three servers, of which one after the other is killed.
 #[tokio::test(flavor = "multi_thread")]
-async fn events_on_three_replicas_outlive_their_leaders() {
+async fn c1_c3_events_on_three_replicas_outlive_their_leaders() {
     let mut cluster = apart(3, two_partitions()).await;
     let course = Course { events: 15_000 * length(), rate: 500, said_each: 8 };
     let pushed = run(course, &mut cluster, async |cluster, quarter| {
@@ -128,7 +128,7 @@ async fn workers_come_and_go_under_load() {
 /// One gateway becomes three; the first, which had every session, is killed; the others are replaced
 /// one after the other, as a rolling restart does. No session is begun anew.
 #[tokio::test(flavor = "multi_thread")]
-async fn gateways_come_and_go_under_load() {
+async fn a1_a7_gateways_come_and_go_under_load() {
     let mut cluster = apart(1, Vec::new()).await;
     let course = Course { events: 15_000 * length(), rate: 500, said_each: 8 };
     let pushed = run(course, &mut cluster, async |cluster, quarter| match quarter {

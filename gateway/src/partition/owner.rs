@@ -77,6 +77,8 @@ pub(crate) struct Owner {
     outlet: Outlet,
     sources: Vec<Source>,
     epoch: Epoch,
+    /// Whether the log has lost what it had acknowledged.
+    lost: bool,
     /// A repeated event whose first record has no number yet: everything behind it waits.
     held: Option<Handed>,
     rebuild: Option<Rebuild>,
@@ -157,6 +159,7 @@ impl Owner {
             outlet,
             sources: Vec::new(),
             epoch: Epoch(0),
+            lost: false,
             held: None,
             rebuild: None,
             ended: None,
@@ -300,6 +303,7 @@ impl Owner {
             }
         }
         self.metrics.taken(recalled);
+        self.lost |= recalled == Recalled::LogLost;
         self.epoch.0 += 1;
         self.held = None;
         self.start_rebuild().await;
@@ -319,7 +323,10 @@ impl Owner {
                 return;
             }
         };
-        let tail = Tail::of(newest.as_ref().map(|stored| &stored.record));
+        let tail = match Tail::of(newest.as_ref().map(|stored| &stored.record)) {
+            Tail::Absent if self.lost => Tail::Lost,
+            tail => tail,
+        };
         let source = &mut self.sources[index];
         source.freshness = Freshness::of(&tail, newest.as_ref(), Instant::now(), now().0);
         let known = Known { epoch: self.epoch, tail, durable: None, gaps: 0, ended: false };

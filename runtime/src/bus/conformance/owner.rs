@@ -135,7 +135,7 @@ impl Owner {
         match Tail::of(newest.as_ref().map(|stored| &stored.record)) {
             Tail::Resume(point) => point.seq,
             Tail::Absent => 0,
-            Tail::Open | Tail::Ended => panic!("nobody wrote that: {newest:?}"),
+            Tail::Open | Tail::Ended | Tail::Lost => panic!("nobody wrote that: {newest:?}"),
         }
     }
 }

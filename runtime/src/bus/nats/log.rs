@@ -23,7 +23,8 @@ use qqrelay_proto::subject::Partition;
 use serde::Deserialize;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::error::{ApiError, AskError};
+use super::Shared;
+use super::error::{ApiError, AskError, code};
 use super::link::{Link, Listener, Notice};
 use super::outbox::Outbox;
 use super::{mark, stored, streams, wire};
@@ -35,6 +36,7 @@ const EXPECTED_LAST: &str = "Nats-Expected-Last-Sequence";
 /// A handle on one partition.
 pub(super) struct PartitionLog {
     link: Arc<Link>,
+    shared: Arc<Shared>,
     stream: String,
     /// What its subjects begin with.
     prefix: String,
@@ -66,8 +68,7 @@ impl PartitionLog {
     pub(super) async fn open(
         link: Arc<Link>,
         partition: Partition,
-        window: u16,
-        answer_within: Duration,
+        shared: Arc<Shared>,
     ) -> Result<Self, BusError> {
         let inbox = link.client.new_inbox();
         let subscribed = link.client.subscribe(format!("{inbox}.*")).await;
@@ -79,13 +80,14 @@ impl PartitionLog {
             outbox: Outbox::new(&link.client),
             link,
             prefix,
-            window: usize::from(window),
+            window: usize::from(shared.layout.window),
+            answer_within: shared.answer_within,
+            shared,
             answers,
             inbox,
             sent: VecDeque::new(),
             first_sending: 0,
             ready: VecDeque::new(),
-            answer_within,
             alarm: Box::pin(sleep_until(Instant::now())),
             is_alarm_set: false,
         })
@@ -262,7 +264,15 @@ impl Log for PartitionLog {
     }
 
     async fn last(&mut self, filter: &str) -> Result<Option<Stored>, Refusal> {
-        Ok(stored::last(&self.link, &self.stream, filter).await?)
+        match stored::last(&self.link, &self.stream, filter).await {
+            Err(error) if error.code() == code::NO_STREAM => {
+                let Shared { nats, layout, limits, .. } = &*self.shared;
+                tracing::error!(stream = self.stream, "the stream is gone and is made anew");
+                streams::again(&self.link, nats, *layout, limits, &self.stream).await?;
+                Ok(stored::last(&self.link, &self.stream, filter).await?)
+            }
+            last => Ok(last?),
+        }
     }
 
     async fn range(

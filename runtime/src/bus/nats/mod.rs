@@ -67,6 +67,7 @@ struct Shared {
     nats: Nats,
     name: String,
     layout: Layout,
+    limits: Limits,
     /// Held so that the runtime that connected keeps its connection.
     home: Arc<Link>,
     /// A connection for each runtime, and so for each thread that holds partitions.
@@ -106,6 +107,7 @@ impl NatsBus {
             nats: nats.clone(),
             name: name.to_owned(),
             layout,
+            limits: *limits,
             home,
             links: tokio::sync::Mutex::new(HashMap::from([here])),
             acked: Mutex::default(),
@@ -157,8 +159,8 @@ impl Bus for NatsBus {
             let text = format!("there is no partition {partition}: the log has {count}");
             return Err(BusError::Refused(text));
         }
-        let (link, within) = (self.link().await?, self.shared.answer_within);
-        Ok(Box::new(log::PartitionLog::open(link, partition, layout.window, within).await?))
+        let log = log::PartitionLog::open(self.link().await?, partition, self.shared.clone());
+        Ok(Box::new(log.await?))
     }
 
     async fn lane(&self, lane: Lane) -> Result<Box<dyn Feed>, BusError> {

@@ -95,6 +95,21 @@ pub(super) async fn prepare(
     if differences.is_empty() { Ok(()) } else { Err(ConnectError::Differs(differences)) }
 }
 
+/// Makes a stream that somebody has deleted while it was in use.
+pub(super) async fn again(
+    link: &Link,
+    nats: &Nats,
+    layout: Layout,
+    limits: &Limits,
+    stream: &str,
+) -> Result<(), AskError> {
+    let wanted = wanted(layout, limits, usize::from(nats.replicas));
+    for wanted in wanted.iter().filter(|wanted| wanted.name == stream) {
+        let _: Info = link.read(&format!("STREAM.CREATE.{stream}"), wanted).await?;
+    }
+    Ok(())
+}
+
 /// Makes a stream that is absent; gives what is there.
 async fn one(link: &Link, nats: &Nats, wanted: &Config) -> Result<Config, ConnectError> {
     let refused = |error| ConnectError::from_ask(nats, error);

@@ -3,18 +3,20 @@
 //! ```sh
 //! cargo run --release -p qqrelay-tests --bin bench             # everything, about 15 minutes
 //! cargo run --release -p qqrelay-tests --bin bench -- flood    # one part: flood, count, idle, worker, file,
-//!                                                              #   takeover
+//!                                                              #   takeover, roll, bots
 //! ```
 //!
 //! `--json` prints what was measured as JSON, `--runs N` how often each is measured; the median is
 //! told. The platform floods from this process; only the measured process is counted, by the kernel's
 //! own counters. Nothing else should run on the machine.
 
+mod bots;
 mod count;
 mod file;
 mod flood;
 mod idle;
 mod raw;
+mod roll;
 mod scene;
 mod table;
 mod takeover;
@@ -55,6 +57,10 @@ enum Part {
     File,
     /// How long shards are deaf when a gateway dies or hands over.
     Takeover,
+    /// Rolling restarts under a million events.
+    Roll,
+    /// A gateway with 500 bots.
+    Bots,
 }
 
 /// What this binary is for itself.
@@ -91,6 +97,8 @@ async fn measure(asked: &Asked) -> anyhow::Result<()> {
             Part::Worker => worker::measure(asked.runs).await?,
             Part::File => file::measure().await?,
             Part::Takeover => takeover::measure(asked.runs).await?,
+            Part::Roll => roll::measure().await?,
+            Part::Bots => bots::measure().await?,
         };
         let name = part.to_possible_value().context("a part without a name")?;
         if asked.json {

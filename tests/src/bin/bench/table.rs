@@ -64,3 +64,9 @@ pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
+
+/// The figure below which this share of them lies. They are in order.
+pub(crate) fn at_share(figures: &[f64], share: f64) -> f64 {
+    let last = figures.len().saturating_sub(1);
+    figures.get((last as f64 * share).round() as usize).copied().unwrap_or(f64::NAN)
+}

@@ -8,9 +8,9 @@ use qqrelay_tests::cluster::{Bot, Cluster, Servers, Setup};
 use qqrelay_tests::invariants::Expected;
 
 use crate::scene::APP;
-use crate::table::Table;
+use crate::table::{Table, at_share};
 
-const SHARDS: u16 = 16;
+pub(crate) const SHARDS: u16 = 16;
 
 /// Deaths, arrivals and departures in a run.
 const ROUNDS: usize = 17;
@@ -23,11 +23,12 @@ enum Cause {
     Stopped,
 }
 
-/// Measures all three, with two gateways and sixteen shards in eight partitions.
-pub(crate) async fn measure(runs: usize) -> anyhow::Result<Table> {
+/// Two gateways, sixteen shards in eight partitions, and a platform that keeps what nobody hears.
+pub(crate) async fn two_gateways() -> anyhow::Result<Cluster> {
     let mut platform = Config::default();
     platform.gateway.max_concurrency = u32::from(SHARDS);
     platform.journal.memory = usize::MAX;
+    platform.replay.frames = 20_000;
     let setup = Setup {
         bots: vec![Bot::new(APP, SHARDS)],
         platform,
@@ -38,6 +39,12 @@ pub(crate) async fn measure(runs: usize) -> anyhow::Result<Table> {
     let mut cluster = Cluster::up(setup).await?;
     cluster.start().await?;
     cluster.shared().await?;
+    Ok(cluster)
+}
+
+/// Measures all three.
+pub(crate) async fn measure(runs: usize) -> anyhow::Result<Table> {
+    let mut cluster = two_gateways().await?;
     // Where each cause begins to count, by its first line of the journal.
     let mut causes = Vec::new();
     for _ in 0..ROUNDS * runs {
@@ -68,18 +75,15 @@ pub(crate) async fn measure(runs: usize) -> anyhow::Result<Table> {
         let times = deaf.iter().filter(|(resumed, _)| because(*resumed)).map(|(_, ms)| *ms);
         let mut times: Vec<f64> = times.collect();
         times.sort_by(f64::total_cmp);
-        let at = |share: f64| {
-            let last = times.len().saturating_sub(1);
-            times.get((last as f64 * share).round() as usize).copied().unwrap_or(f64::NAN)
-        };
-        table.row(name, [times.len() as f64, at(0.5), at(0.99), at(1.0)]);
+        let at = [0.5, 0.99, 1.0].map(|share| at_share(&times, share));
+        table.row(name, [&[times.len() as f64][..], &at].concat());
     }
     cluster.finish().await?; // no frame lost, no IDENTIFY spent
     Ok(table)
 }
 
 /// Each RESUMED, by its line, and how long its shard had no socket before.
-fn deaf(lines: &[Line]) -> Vec<(u64, f64)> {
+pub(crate) fn deaf(lines: &[Line]) -> Vec<(u64, f64)> {
     let (mut shards, mut ended, mut deaf) = (HashMap::new(), HashMap::new(), Vec::new());
     for line in lines {
         match &line.entry {
