@@ -1,6 +1,7 @@
 //! The shards of a partition that is held: each is started, relieved and ended as the roster says.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use qqrelay_proto::id::{AppId, ShardId};
 use qqrelay_proto::intent::Intents;
@@ -8,7 +9,8 @@ use qqrelay_proto::record::EndReason;
 use qqrelay_proto::session::Patience;
 use qqrelay_proto::subject::{Partition, Source, SourceSubject};
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{self, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info_span};
 
@@ -16,6 +18,9 @@ use crate::fleet::Recruit;
 use crate::partition::Inbox;
 use crate::shard::{Driver, DriverSettings, Orders, Service};
 use crate::thread::{Supplies, bytes};
+
+/// Wait before a shard is begun again whose task failed: what made it fail may come again.
+const AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// Which shard of which bot.
 pub(crate) type Key = (AppId, ShardId);
@@ -33,6 +38,7 @@ pub(crate) struct Crew<'a> {
 
 /// A shard that runs.
 struct Posted {
+    task: task::Id,
     service: watch::Sender<Service>,
     halt: CancellationToken,
     intents: Intents,
@@ -44,6 +50,8 @@ struct Rolls {
     posted: HashMap<Key, Posted>,
     /// What is not started again unless it shall serve.
     done: HashSet<Key>,
+    /// What failed, and when it may be begun again.
+    failed: HashMap<Key, Instant>,
 }
 
 impl Crew<'_> {
@@ -52,12 +60,19 @@ impl Crew<'_> {
         let (mut rolls, mut is_kept) = (Rolls::default(), true);
         loop {
             let recruits = roster.borrow_and_update().clone();
+            rolls.failed.retain(|_, until| *until > Instant::now());
             for recruit in recruits {
                 self.settle(&mut rolls, recruit);
             }
+            let again = rolls.failed.values().min().copied();
             tokio::select! {
                 changed = roster.changed(), if is_kept => is_kept = changed.is_ok(),
-                Some(ended) = self.tasks.join_next() => rolls.ended(ended),
+                Some(ended) = self.tasks.join_next_with_id() => {
+                    if rolls.ended(ended) {
+                        self.supplies.parts.metrics.shard_failed();
+                    }
+                }
+                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
                 else => std::future::pending().await, // nobody could put one on it any more
             }
         }
@@ -68,6 +83,7 @@ impl Crew<'_> {
         let key = (recruit.bot.app().clone(), recruit.shard);
         match rolls.posted.get(&key) {
             Some(posted) => posted.obey(recruit.service, recruit.intents),
+            None if rolls.failed.contains_key(&key) => {}
             None if recruit.service == Service::Serve || !rolls.done.contains(&key) => {
                 rolls.done.remove(&key);
                 let posted = self.start(key.clone(), recruit);
@@ -80,19 +96,17 @@ impl Crew<'_> {
     fn start(&mut self, key: Key, recruit: Recruit) -> Posted {
         let span = info_span!("shard", app = %key.0, shard = %key.1);
         let (service, halt) = (watch::Sender::new(recruit.service), self.leave.child_token());
-        let posted = Posted { service, halt, intents: recruit.intents };
-        posted.obey(recruit.service, recruit.intents);
-        let orders = Orders {
-            service: posted.service.subscribe(),
-            halt: posted.halt.clone(),
-            leave: self.leave.clone(),
-        };
+        let (told, intents) = (recruit.service, recruit.intents);
+        let orders =
+            Orders { service: service.subscribe(), halt: halt.clone(), leave: self.leave.clone() };
         let running = self.driver(recruit, orders).run();
         let task = async move {
             running.await;
             key
         };
-        self.tasks.spawn_local(task.instrument(span));
+        let task = self.tasks.spawn_local(task.instrument(span)).id();
+        let posted = Posted { task, service, halt, intents };
+        posted.obey(told, intents); // before it runs for the first time
         posted
     }
 
@@ -140,14 +154,21 @@ impl Posted {
 }
 
 impl Rolls {
-    fn ended(&mut self, ended: Result<Key, JoinError>) {
-        match ended {
-            Ok(key) => {
+    /// Takes one off; whether it failed.
+    fn ended(&mut self, ended: Result<(task::Id, Key), JoinError>) -> bool {
+        let panic = match ended {
+            Ok((_, key)) => {
                 self.posted.remove(&key);
                 self.done.insert(key);
+                return false;
             }
-            // It is begun again with its partition: what it had handed over may still be on its way.
-            Err(panic) => error!(%panic, "a shard's task failed"),
+            Err(panic) => panic,
+        };
+        let failed = self.posted.extract_if(|_, posted| posted.task == panic.id());
+        for (key, _) in failed {
+            error!(%panic, app = %key.0, shard = %key.1, "a shard's task failed and is begun again");
+            self.failed.insert(key, Instant::now() + AFTER_PANIC);
         }
+        true
     }
 }

@@ -43,6 +43,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// looks out for events that both of them show.
 const HERALD: Duration = Duration::from_secs(SAY_EVERY.as_secs() + 1);
 
+/// How long a set goes on beside the new one once all of that lives: what the platform gave to the old
+/// one alone, just before, is still on its way.
+const LINGER: Duration = Duration::from_secs(5);
+
 /// A shard of a partition.
 #[derive(Clone)]
 pub(crate) struct Recruit {
@@ -275,9 +279,14 @@ impl Muster {
         }
     }
 
+    /// Waits until a set has lived for long enough to stand alone.
     async fn lives(&self, count: u16) {
-        while !self.fleet.census.is_live(self.bot.app(), count) {
+        let mut since = Instant::now();
+        while since.elapsed() < LINGER {
             sleep(LOOK_EVERY).await;
+            if !self.fleet.census.is_live(self.bot.app(), count) {
+                since = Instant::now();
+            }
         }
     }
 

@@ -42,6 +42,7 @@ pub struct Metrics {
     closes: IntCounterVec,
     gaps: IntCounterVec,
     silences: IntCounterVec,
+    shard_panics: IntCounter,
     heartbeat_rtt: Histogram,
     takeovers: IntCounterVec,
     partitions_lost: IntCounter,
@@ -181,6 +182,10 @@ impl Metrics {
                 "Busy shards that said nothing for too long, by what was done.",
                 "remedy",
             )?,
+            shard_panics: counter(
+                "shard_panics_total",
+                "Tasks of shards that failed and were begun again: a fault of ours.",
+            )?,
             heartbeat_rtt: histogram(
                 "heartbeat_rtt_seconds",
                 "From a heartbeat to its acknowledgement.",
@@ -251,7 +256,8 @@ impl Metrics {
         ] {
             registry.register(Box::new(counters.clone()))?;
         }
-        for counter in [&self.replays, &self.duplicates, &self.partitions_lost] {
+        for counter in [&self.replays, &self.duplicates, &self.partitions_lost, &self.shard_panics]
+        {
             registry.register(Box::new(counter.clone()))?;
         }
         for histogram in [&self.event_lag, &self.publish_ack, &self.heartbeat_rtt] {
@@ -266,6 +272,11 @@ impl Metrics {
     /// So many partitions are held.
     pub(crate) fn holds(&self, partitions: usize) {
         self.partitions_held.set(i64::try_from(partitions).unwrap_or(i64::MAX));
+    }
+
+    /// A shard's task failed.
+    pub(crate) fn shard_failed(&self) {
+        self.shard_panics.inc();
     }
 
     /// So many gateways are heard.

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod course;
 pub mod door;
 pub mod edges;
+pub mod failpoint;
 pub mod gateway;
 pub mod invariants;
 pub mod leaks;

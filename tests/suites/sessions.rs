@@ -14,6 +14,7 @@ use qqrelay_simulator::gateway::fault::SocketFault;
 use qqrelay_simulator::gateway::session::Silence;
 use qqrelay_simulator::journal::{By, Entry};
 use qqrelay_simulator::{Action, Config as PlatformConfig, Injection, Target};
+use qqrelay_tests::failpoint::panic_at_life;
 use qqrelay_tests::invariants::Owed;
 use qqrelay_tests::stage::{APP, Stage};
 use qqrelay_tests::wait::within;
@@ -530,4 +531,29 @@ async fn d26_a_quiet_session_is_left_alone() {
     stage.seen("two heartbeats", 2, is_heartbeat).await;
     assert_eq!(stage.count(is_resume), 0);
     goes_on(stage).await;
+}
+
+/// Row A13: it is begun again behind what it had handed over; its neighbour notices nothing.
+#[tokio::test]
+async fn a13_a_shard_whose_task_panics_is_begun_again_alone() {
+    let mut stage = Stage::of(PlatformConfig::default(), 2, |_| {}).await;
+    stage.start().await;
+    stage.all_live().await;
+    for text in ["one", "two", "three"] {
+        stage.say(text);
+    }
+    let shards = stage.shards();
+    let session = shards[0].session.as_ref().expect("it lives").to_string();
+    panic_at_life(&session);
+    let target = Target { session: Some(session.clone()), ..Target::default() };
+    stage.perform(&Action::Cut { target });
+    // Once for the connection, once for the panic.
+    stage.resumed(2).await;
+    stage.all_live().await;
+    stage.say("four");
+    let other = shards[1].session.clone();
+    assert_eq!(stage.shards()[1].session, other);
+    let again = |entry: &Entry| matches!(entry, Entry::Resumed { session: id, .. } if id.to_string() == session);
+    assert_eq!(stage.count(again), 2, "the neighbour was not resumed");
+    stage.finish().await;
 }

@@ -17,7 +17,7 @@ use qqrelay_proto::record::{
 };
 use qqrelay_proto::subject::{Partition, SourceSubject};
 use qqrelay_runtime::bus::{Answer, Log, Refusal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tracing::{Span, debug, error, info, warn};
 
@@ -76,6 +76,8 @@ pub(crate) struct Owner {
     log: Box<dyn Log>,
     outlet: Outlet,
     sources: Vec<Source>,
+    /// Shards that were here before and are to begin again.
+    attaching: Vec<Attaching>,
     epoch: Epoch,
     /// Whether the log has lost what it had acknowledged.
     lost: bool,
@@ -122,8 +124,18 @@ enum Written {
     Upkeep,
 }
 
+/// A shard that comes back to its source: it begins where its predecessor's last record stands.
+struct Attaching {
+    index: usize,
+    /// Records in the inbox that may be the predecessor's.
+    behind: usize,
+    reply: oneshot::Sender<Attached>,
+}
+
 struct Source {
     subject: SourceSubject,
+    /// Records of its shard's that are appended and not durable.
+    pending: usize,
     standing: watch::Sender<Standing>,
     memory: Memory,
     freshness: Freshness,
@@ -158,6 +170,7 @@ impl Owner {
             log,
             outlet,
             sources: Vec::new(),
+            attaching: Vec::new(),
             epoch: Epoch(0),
             lost: false,
             held: None,
@@ -207,8 +220,31 @@ impl Owner {
             if self.newest >= self.look_at && self.chain.has_room() {
                 self.look_over().await;
             }
+            self.begin_again().await;
             self.metrics.in_flight(self.chain.in_flight());
         }
+    }
+
+    /// Lets shards begin again whose predecessors have nothing on its way any more.
+    async fn begin_again(&mut self) {
+        let held = self.held.as_ref().map(|held| held.source.0);
+        let is_ready = |source: &Source, it: &Attaching| {
+            it.behind == 0 && source.pending == 0 && held != Some(it.index)
+        };
+        while let Some(place) =
+            self.attaching.iter().position(|it| is_ready(&self.sources[it.index], it))
+        {
+            let Attaching { index, reply, .. } = self.attaching.swap_remove(place);
+            if self.chain.is_open() {
+                self.open_source(index).await;
+            }
+            self.attached(index, reply);
+        }
+    }
+
+    fn attached(&self, index: usize, reply: oneshot::Sender<Attached>) {
+        let (source, standing) = (SourceIndex(index), self.sources[index].standing.subscribe());
+        let _ = reply.send(Attached { source, standing }); // a shard that left is no loss
     }
 
     /// Applies an input to the chain, does what it asks for, and applies the answers to that.
@@ -256,11 +292,7 @@ impl Owner {
 
     async fn ask(&mut self, ask: Ask) {
         match ask {
-            Ask::Attach(subject, reply) => {
-                let source = self.attach(subject).await;
-                let standing = self.sources[source.0].standing.subscribe();
-                let _ = reply.send(Attached { source, standing }); // a shard that left is no loss
-            }
+            Ask::Attach(subject, reply) => self.attach(subject, reply).await,
             Ask::Verify(reply) => {
                 let read = Instant::now();
                 let owner = self.read_owner(self.answer_within).await;
@@ -273,22 +305,25 @@ impl Owner {
         }
     }
 
-    /// A source that was here before, and has handed over nothing since its end, keeps its memory.
-    async fn attach(&mut self, subject: SourceSubject) -> SourceIndex {
-        let before = self.sources.iter().position(|source| source.subject == subject);
-        let index = before.unwrap_or(self.sources.len());
-        if before.is_none() {
-            self.sources.push(Source {
-                subject,
-                standing: watch::channel(Standing::Closed).0,
-                memory: Memory::default(),
-                freshness: Freshness::default(),
-            });
+    /// A source that was here before keeps its memory.
+    async fn attach(&mut self, subject: SourceSubject, reply: oneshot::Sender<Attached>) {
+        if let Some(index) = self.sources.iter().position(|source| source.subject == subject) {
+            let behind = self.outlet.records.len();
+            self.attaching.push(Attaching { index, behind, reply });
+            return;
         }
+        let index = self.sources.len();
+        self.sources.push(Source {
+            subject,
+            pending: 0,
+            standing: watch::channel(Standing::Closed).0,
+            memory: Memory::default(),
+            freshness: Freshness::default(),
+        });
         if self.chain.is_open() {
             self.open_source(index).await;
         }
-        SourceIndex(index)
+        self.attached(index, reply);
     }
 
     async fn opened(&mut self, recalled: Recalled) {
@@ -336,6 +371,7 @@ impl Owner {
     async fn start_rebuild(&mut self) {
         for source in &mut self.sources {
             source.memory.clear();
+            source.pending = 0; // what was on its way is void
         }
         let since = now().0.saturating_sub(REMEMBERED.as_millis() as u64);
         let found = Rebuild::since(&mut *self.log, self.partition, since);
@@ -394,6 +430,9 @@ impl Owner {
     async fn hand_all(&mut self, first: Handed) {
         let mut next = Some(first);
         while let Some(handed) = next {
+            for attaching in &mut self.attaching {
+                attaching.behind = attaching.behind.saturating_sub(1);
+            }
             self.hand(handed).await;
             next = if self.takes_more() { self.outlet.records.try_recv().ok() } else { None };
         }
@@ -437,6 +476,7 @@ impl Owner {
             (_, About::Ended) => (handed.record, Written::Ended),
             (_, About::Event | About::Session) => (handed.record, Written::Frame),
         };
+        self.sources[index].pending += 1;
         let tag = Tag {
             source: Some(index),
             epoch: handed.epoch,
@@ -464,6 +504,9 @@ impl Owner {
         }
         let Some(index) = tag.source.filter(|_| tag.epoch == self.epoch) else { return };
         let source = &mut self.sources[index];
+        if !matches!(tag.about, Written::Upkeep) {
+            source.pending -= 1;
+        }
         let point = tag.session.map(|session| ResumePoint { session, seq: tag.seq });
         if let Some((app, id)) = tag.claimed.map(|claimed| *claimed) {
             let place = LogPlace { stream: self.partition.stream(), seq: number };
