@@ -14,7 +14,7 @@ use qqrelay_proto::id::{AppId, ShardId};
 use qqrelay_proto::identify::Share;
 use qqrelay_proto::intent::Intents;
 use qqrelay_proto::record::EndReason;
-use qqrelay_proto::subject::Partition;
+use qqrelay_proto::subject::{Partition, Source};
 use qqrelay_runtime::config::{Bot as BotConfig, Bots};
 use qqrelay_runtime::rest::Pool;
 use qqrelay_runtime::state::State;
@@ -75,6 +75,9 @@ pub(crate) struct Fleet {
     pub(crate) share: watch::Receiver<Share>,
 }
 
+/// The numbers of shards that each bot has had.
+type Recorded = BTreeMap<AppId, BTreeSet<u16>>;
+
 /// One bot, whose shards a task keeps until this is dropped.
 struct Squad {
     bot: Arc<Bot>,
@@ -86,13 +89,14 @@ impl Fleet {
     pub(crate) async fn run(self, mut bots: watch::Receiver<Bots>) {
         let (mut squads, mut keepers, mut is_watched) = (BTreeMap::new(), JoinSet::new(), true);
         let mut look = interval(LOOK_EVERY);
-        self.settle(&bots.borrow_and_update().clone(), &mut squads, &mut keepers);
+        let now = bots.borrow_and_update().clone();
+        self.settle(&now, &mut squads, &mut keepers).await;
         loop {
             tokio::select! {
                 changed = bots.changed(), if is_watched => match changed {
                     Ok(()) => {
-                        let bots = bots.borrow_and_update().clone();
-                        self.settle(&bots, &mut squads, &mut keepers);
+                        let now = bots.borrow_and_update().clone();
+                        self.settle(&now, &mut squads, &mut keepers).await;
                     }
                     Err(_) => is_watched = false, // they never change
                 },
@@ -111,7 +115,7 @@ impl Fleet {
     }
 
     /// Takes in what is configured now; bots that are as they were are not touched.
-    fn settle(
+    async fn settle(
         &self,
         bots: &[BotConfig],
         squads: &mut BTreeMap<AppId, Squad>,
@@ -126,6 +130,8 @@ impl Fleet {
             }
             stays
         });
+        let is_new = enabled.keys().any(|app| !squads.contains_key(app));
+        let mut recorded = if is_new { self.recorded().await } else { Recorded::default() };
         for (app, config) in enabled {
             match squads.get(&app) {
                 Some(squad) => {
@@ -137,18 +143,38 @@ impl Fleet {
                     });
                 }
                 None => {
-                    let squad = self.squad(app.clone(), config.clone(), keepers);
+                    let before = recorded.remove(&app).unwrap_or_default();
+                    let squad = self.squad(app.clone(), config.clone(), before, keepers);
                     squads.insert(app, squad);
                 }
             }
         }
     }
 
-    fn squad(&self, app: AppId, config: BotConfig, keepers: &mut JoinSet<()>) -> Squad {
+    /// The sets of shards of before, as far as copies of resume points say: one look for all bots.
+    async fn recorded(&self) -> Recorded {
+        let mut recorded = Recorded::default();
+        for (app, source, _) in self.state.resumes(None).await.unwrap_or_default() {
+            if let Source::Shard(shard) = source {
+                recorded.entry(app).or_default().insert(shard.count());
+            }
+        }
+        recorded
+    }
+
+    /// `before` are the sets that ran under other numbers before this process began.
+    fn squad(
+        &self,
+        app: AppId,
+        config: BotConfig,
+        before: BTreeSet<u16>,
+        keepers: &mut JoinSet<()>,
+    ) -> Squad {
         let (pool, state) = (self.pool.clone(), self.state.clone());
         let bot = Arc::new(Bot::new(app, pool, state, Handle::current(), self.share.clone()));
         let config = watch::Sender::new(config);
-        let muster = Muster { fleet: self.clone(), bot: bot.clone(), sets: Sets::default() };
+        let sets = Sets { relieved: before, ..Sets::default() };
+        let muster = Muster { fleet: self.clone(), bot: bot.clone(), sets };
         keepers.spawn(muster.run(config.subscribe()));
         Squad { bot, config }
     }
@@ -208,8 +234,6 @@ impl Muster {
     }
 
     async fn keep(&mut self, mut config: watch::Receiver<BotConfig>) {
-        // What ran under another number before this process began.
-        self.sets.relieved = self.bot.recorded_sets().await;
         let mut stale_since = None;
         loop {
             let now = config.borrow_and_update().clone();

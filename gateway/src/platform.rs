@@ -3,7 +3,6 @@
 //! Sockets live on the partitions' own threads, while calls and their connections belong to the
 //! process's runtime. Every question is therefore asked there.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use qqrelay_proto::id::{AppId, UserId};
 use qqrelay_proto::identify::{Asker, OwnBudget, Permit, Share};
 use qqrelay_proto::subject::Source;
 use qqrelay_runtime::rest::{DiscoveryError, Found, Pool, RestError};
-use qqrelay_runtime::state::{GatewayAnswer, ResumeCopy, Sighting, State, UNTOLD};
+use qqrelay_runtime::state::{GatewayAnswer, Sighting, State, UNTOLD};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -153,16 +152,6 @@ impl Bot {
             }
         });
         timeout(SEE_WITHIN, asked).await.ok().and_then(Result::ok).unwrap_or(Sighted::Unknown)
-    }
-
-    /// The numbers of shards that the bot has had, as far as copies of resume points say.
-    pub(crate) async fn recorded_sets(&self) -> BTreeSet<u16> {
-        let copies = self.state.resumes(Some(&self.app)).await.unwrap_or_default();
-        let count = |(_, source, _): &(AppId, Source, ResumeCopy)| match source {
-            Source::Shard(shard) => Some(shard.count()),
-            _ => None,
-        };
-        copies.iter().filter_map(count).collect()
     }
 
     /// A session has ended: nobody is to be told where it would be resumed.
