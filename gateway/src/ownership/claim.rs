@@ -13,6 +13,7 @@ use qqrelay_runtime::state::{Lease, LeaseKey, State};
 use qqrelay_runtime::tenure::{Look, Taker};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::metrics::{LeaseFrom, Metrics};
@@ -44,16 +45,28 @@ impl Claims {
         look(&mut peers, Instant::now())
     }
 
-    /// Goes on until the lease is ours. While the state does not answer, nobody takes anything.
-    pub(super) async fn claim(&self, partition: Partition) -> Claimed {
+    /// Goes on until the lease is ours, or not wanted any more. While the state does not answer, nobody
+    /// takes anything.
+    ///
+    /// Not to be dropped: a lease that was just taken would be nobody's until it has stood still.
+    pub(super) async fn claim(
+        &self,
+        partition: Partition,
+        unwanted: CancellationToken,
+    ) -> Option<Claimed> {
         let key = LeaseKey::Partition(partition);
         let mut taker = Taker::new(&*self.state, key, &self.owner, self.times);
         let mut from = LeaseFrom::Nobody;
-        loop {
+        while !unwanted.is_cancelled() {
             let wait = match taker.look().await {
+                Look::Taken(lease, _) if unwanted.is_cancelled() => {
+                    // Where that fails, it is taken once it has stood still.
+                    let _ = self.state.release_lease(key, &lease).await;
+                    return None;
+                }
                 Look::Taken(lease, asked) => {
                     self.metrics.leased(from);
-                    return (lease, asked);
+                    return Some((lease, asked));
                 }
                 Look::Unknown(wait) => wait,
                 Look::Held(_, Duration::ZERO) => {
@@ -69,16 +82,19 @@ impl Claims {
                     }
                     if !self.peers(|peers, now| peers.is_living(&holder, now)) {
                         wait
-                    } else if self.ask(partition, &holder).await {
-                        from = LeaseFrom::Given;
-                        continue;
                     } else {
+                        let asking = self.ask(partition, &holder);
+                        if unwanted.run_until_cancelled(asking).await == Some(true) {
+                            from = LeaseFrom::Given;
+                            continue;
+                        }
                         wait.min(ASK_AGAIN)
                     }
                 }
             };
-            sleep(wait).await;
+            unwanted.run_until_cancelled(sleep(wait)).await;
         }
+        None
     }
 
     /// Asks a holder that lives, and waits for its answer; whether it has given.

@@ -12,6 +12,7 @@ mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::replace;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use qqrelay_runtime::bus::nats::{Given, NatsBus, Reply, Take, Word};
 use qqrelay_runtime::peers::{Heartbeat, LOOK_EVERY, Peers, SAY_EVERY};
 use qqrelay_runtime::state::State;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -72,7 +73,7 @@ pub(crate) struct Steward {
     /// This gateway's share of what all of them may do, for those who have to keep to it.
     share: watch::Sender<Share>,
     cluster: Option<Cluster>,
-    claims: JoinSet<(Partition, Claimed)>,
+    claims: JoinSet<(Partition, Option<Claimed>)>,
     /// Partitions that are held, until they are not.
     held: JoinSet<(Partition, Option<Ended>)>,
     /// Leases on their way back, and those who wait for them.
@@ -91,8 +92,8 @@ struct Cluster {
 enum Place {
     /// Not here, and not wanted before this.
     Elsewhere(Instant),
-    /// Its lease is being had.
-    Claimed(AbortHandle),
+    /// Its lease is being had, or was until this was cancelled.
+    Claimed(CancellationToken),
     /// Here.
     Ours(Box<Held>),
 }
@@ -149,8 +150,12 @@ impl Steward {
             tokio::select! {
                 Some(word) = heard.recv() => self.hear(word),
                 Some(claimed) = self.claims.join_next() => {
-                    if let Ok((partition, claimed)) = claimed {
-                        self.hold(partition, Some(claimed));
+                    let (partition, claimed) = claimed.expect("its panics are caught");
+                    match claimed {
+                        Some(claimed) => self.hold(partition, Some(claimed)),
+                        None => {
+                            self.places.insert(partition, Place::Elsewhere(Instant::now()));
+                        }
                     }
                 }
                 Some(ended) = self.held.join_next() => {
@@ -163,7 +168,7 @@ impl Steward {
             }
             if self.leaving.is_some() {
                 self.close_unwanted();
-                if self.held.is_empty() && self.farewells.is_empty() {
+                if self.held.is_empty() && self.farewells.is_empty() && self.claims.is_empty() {
                     return;
                 }
             } else {
@@ -245,20 +250,21 @@ impl Steward {
         }
         let Some(placed) = self.placed() else { return };
         let ours = |partition: &Partition| placed.get(partition) == Some(&claims.owner);
-        for (partition, place) in &mut self.places {
-            if let Place::Claimed(claim) = place
+        for (partition, place) in &self.places {
+            if let Place::Claimed(unwanted) = place
                 && !ours(partition)
             {
-                claim.abort();
-                *place = Place::Elsewhere(Instant::now());
+                unwanted.cancel();
             }
         }
         let due: Vec<_> = self.due().filter(ours).collect();
         for partition in due {
-            let claims = claims.clone();
-            let claiming = async move { (partition, claims.claim(partition).await) };
-            let claim = self.claims.spawn(claiming);
-            self.places.insert(partition, Place::Claimed(claim));
+            let (claims, unwanted) = (claims.clone(), CancellationToken::new());
+            self.places.insert(partition, Place::Claimed(unwanted.clone()));
+            self.claims.spawn(async move {
+                let claim = AssertUnwindSafe(claims.claim(partition, unwanted)).catch_unwind();
+                (partition, claim.await.unwrap_or(None))
+            });
         }
     }
 
@@ -313,7 +319,11 @@ impl Steward {
 
     fn leave(&mut self) {
         self.leaving = Some(Instant::now());
-        self.claims.abort_all();
+        for place in self.places.values() {
+            if let Place::Claimed(unwanted) = place {
+                unwanted.cancel();
+            }
+        }
         if let Some(Cluster { said, .. }) = &self.cluster {
             said.send_modify(|said| said.holder.leaving = true);
         }
