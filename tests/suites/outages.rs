@@ -118,7 +118,7 @@ async fn a4_a_short_pause_of_a_gateway_moves_nothing() {
     let (before, mut said) = (resumes(&cluster), 0);
     for _ in 0..3 {
         let asleep = cluster.put_to_sleep().expect("it sleeps");
-        said += talk(&cluster, Duration::from_millis(1_200)).await;
+        said += talk(&cluster, Duration::from_millis(600)).await;
         cluster.wake(asleep).expect("it wakes up");
         said += talk(&cluster, Duration::from_secs(1)).await;
     }
@@ -196,6 +196,7 @@ async fn c11_a_stream_that_is_deleted_leaves_a_gap_that_says_so() {
     let mut setup = Setup { servers: Some(servers), ..Setup::echo(vec![Bot::new(APP, 1)]) };
     setup.env.push(("QQRELAY_LOG__PARTITIONS", "1".to_owned()));
     setup.expected.identifies = Some(2);
+    setup.platform.gateway.max_concurrency = 2;
     let cluster = Cluster::up(setup).await.expect("every session");
     talk(&cluster, Duration::from_secs(1)).await;
     cluster.settle().await.expect("everything is durable");

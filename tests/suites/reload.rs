@@ -51,6 +51,7 @@ async fn g16_bots_come_and_go_while_others_live_on() {
     let mut setup = Setup { servers, ..Setup::echo(vec![first.clone()]) };
     setup.platform.apps = vec![second.account()];
     setup.expected.identifies = Some(4);
+    setup.platform.gateway.max_concurrency = 2;
     let mut cluster = Cluster::up(setup).await.expect("every session");
     say(&cluster, FIRST, "one");
 
